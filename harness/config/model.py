@@ -38,6 +38,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     abort_on: tuple[str, ...] = ()
 
 
+class Regression(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run is compared with its history (profile table `[regression]`)."""
+
+    metrics: tuple[str, ...] = ()
+    min_effect: float = 0.05
+    alpha: float = 0.01
+    history: int = 14
+
+
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One run, complete and checked. Durations in ns; None means not limited or not given."""
 
@@ -77,7 +86,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: tuple[str, ...] = ()
     validity: ValidityLimits = ValidityLimits()
     limits: Limits = Limits()
+    regression: Regression = Regression()
     tolerate_worker_loss: int = 0
+    workers: int = 1
+    bind: str | None = None
     expect_workers: int = 1
     metrics: str | None = "127.0.0.1:9646"
     linger_ns: int = 15 * NS_PER_S
@@ -85,12 +97,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     labels: dict[str, str] = {}
     web: bool = False
+    log_attempts: str | None = None
     origins: dict[str, str] = {}
 
     @property
     def closed_slots(self) -> int | None:
         """Number of visits kept open in a closed-loop run (`closed:N`), else None."""
         spec = self.arrivals.strip()
-        return int(spec.removeprefix("closed:")) if spec.startswith("closed:") else None
-
-
+        return int(spec.split(":")[1]) if spec.startswith("closed:") else None

@@ -27,8 +27,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     than `max_retries` times (per step, or per visit if `scope` says so). A throttled attempt waits at least
     `throttled_min_ms`, and never less than the reply's Retry-After.
 
-    `ids_on_retry`: `keep` sends the newest ids of the visit; `none` sends ids only if a success of this visit gave some; `hint`
-    also takes up the vid that a "Loading account … vid: X" message carried.
+    `ids_on_retry`: `keep` sends the newest ids of the visit; `none` sends ids only if a success of this visit gave
+    some; `hint` keeps them and also takes up the vid that a "Loading account … vid: X" message carried.
     """
 
     name: str

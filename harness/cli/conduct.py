@@ -1,0 +1,172 @@
+"""One run from configuration to verdict, as the parent process conducts it.
+
+    trace checked → simulator started, if asked for → target resolved, guarded, probed → master and workers started →
+    events watched → result printed
+
+Every step may refuse with one line; whatever was started before is ended on the way out. The parent carries no load
+and is not monkey-patched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from harness.cli.fabric import Commands, Event, Fabric, locust_commands
+from harness.cli.probe import probe
+from harness.cli.progress import Progress, open_progress
+from harness.cli.simulator import is_simulator, simulator
+from harness.cli.supervise import POLL_S, Interrupts, RunError, watch
+from harness.cli.traces import check_trace, keep_stdin
+from harness.cli.verdict import ending_line, near, print_result
+from harness.config.build import absolute_paths, public_config
+from harness.config.guard import is_loopback
+from harness.config.model import RunConfig
+from harness.config.secrets import resolve_headers
+from harness.engine.endpoint import Endpoint, resolve_endpoint
+from harness.errors import HarnessError, UsageError
+from harness.store.run_folder import RunFolder
+from harness.units import NS_PER_S
+
+# How long a master that reported an error may take to close the run folder.
+_CLOSING_S = 10.0
+_LINGER_MARGIN_S = 15.0
+
+
+def conduct(config: RunConfig, *, as_json: bool, quiet: bool, people: TextIO, commands: Commands | None = None) -> int:
+    """Carries out a run and returns the exit code of its verdict.
+
+    The result goes to stdout (the text summary, or summary.json if `as_json`, or one line if `quiet`), everything else
+    to `people`. `commands` take the place of Locust's. Raises `HarnessError` for all that keeps the run from its end;
+    the run folder is then partial and says so.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-run-")))
+        progress = open_progress(people, quiet=quiet)
+        stack.callback(progress.close)
+        config = _prepare(config, folder, progress, stack)
+        config_file = folder / "config.json"
+        config_file.write_bytes(msgspec.json.encode(config))
+        commands = commands or locust_commands(config, config_file)
+        interrupts = stack.enter_context(Interrupts().heard())
+        try:
+            with Fabric(commands, config.workers, folder) as fabric:
+                _announce(config, commands, progress)
+                event = _follow(fabric, progress, interrupts, commands.join_limit_s)
+                progress.close()
+                summary: dict[str, Any] = event["summary"]
+                print_result(summary, Path(config.out_dir), as_json=as_json, quiet=quiet, people=people)
+                _linger(fabric, config, interrupts, people if not quiet else None)
+        except (HarnessError, KeyboardInterrupt) as error:
+            progress.close()
+            _leave_partial(config, str(error) or "interrupted", people)
+            raise
+        finally:
+            _keep_logs(folder, Path(config.out_dir), people)
+        ending = ending_line(summary)
+        if ending is not None:
+            print(
+                f"harness: error: {ending}\nrun folder: {near(Path(config.out_dir))}", file=people, flush=True
+            )
+        return int(summary["verdict"]["exit_code"])
+
+
+def _prepare(config: RunConfig, folder: Path, progress: Progress, stack: ExitStack) -> RunConfig:
+    """The configuration with what only looking can tell: digest, target, absolute paths; refuses what cannot run."""
+    if config.trace == "-":
+        config = msgspec.structs.replace(config, trace=str(keep_stdin(folder)))
+    facts = check_trace(config.trace, config.on_bad_line)
+    for line in facts.notes:
+        progress.note(line)
+    resolve_headers(config.headers, os.environ)
+    if is_simulator(config.target):
+        url = stack.enter_context(simulator(config.target, seed=config.seed, folder=folder))
+        progress.note(f"simulator at {url}")
+        config = msgspec.structs.replace(config, target=url)
+    endpoint = resolve_endpoint(config)
+    _require_account(config, endpoint)
+    probe(endpoint, config.connect_timeout_ns / NS_PER_S)
+    return absolute_paths(msgspec.structs.replace(config, trace_digest=facts.digest))
+
+
+def _require_account(config: RunConfig, endpoint: Endpoint) -> None:
+    # The default account may belong to somebody: it is good for practice on this machine only.
+    named = config.accounts or config.origins.get("account") != "default"
+    if not named and not all(is_loopback(str(address[0])) for _, address in endpoint.addresses):
+        raise UsageError(f"no account given for {endpoint.host}: add --account ID or the profile's target.account")
+
+
+def _announce(config: RunConfig, commands: Commands, progress: Progress) -> None:
+    if commands.web_url is not None:
+        progress.note(f"web UI at {commands.web_url}")
+    if config.metrics is not None:
+        progress.note(f"metrics at http://{config.metrics}/metrics")
+    remote = config.expect_workers - config.workers
+    if remote > 0:
+        progress.note(f"waiting for {remote} more worker(s) at {config.bind}")
+
+
+def _follow(fabric: Fabric, progress: Progress, interrupts: Interrupts, join_limit_s: float) -> Event:
+    try:
+        return watch(fabric, progress, interrupts, join_limit_s=join_limit_s)
+    except RunError:
+        fabric.wait_for_end(_CLOSING_S)
+        raise
+
+
+def _linger(fabric: Fabric, config: RunConfig, interrupts: Interrupts, people: TextIO | None) -> None:
+    """Lets the master wait for a last scrape of its metrics, no longer than it said, or until the user has enough."""
+    if fabric.wait_for_end(1.0):
+        return
+    if people is not None and config.metrics is not None:
+        print("waiting for a last scrape of the metrics (Ctrl-C ends that)", file=people, flush=True)
+    heard = interrupts.count
+    left_s = config.linger_ns / NS_PER_S + _LINGER_MARGIN_S
+    while left_s > 0 and interrupts.count == heard and not fabric.wait_for_end(POLL_S):
+        left_s -= POLL_S
+
+
+def _leave_partial(config: RunConfig, reason: str, people: TextIO) -> None:
+    """Says where the partial run folder is; makes one when the run ended before the master could."""
+    out = Path(config.out_dir)
+    if not out.exists():
+        manifest = {"run_id": config.run_id, "trace_digest": config.trace_digest, "config": public_config(config)}
+        folder = RunFolder.create(out, manifest)
+        folder.mark_partial(reason)
+        folder.close()
+    print(f"partial run folder: {near(out)}", file=people, flush=True)
+
+
+def _keep_logs(folder: Path, out: Path, people: TextIO) -> None:
+    """Copies the children's logs that hold something into the run folder, if there is one."""
+    if not out.is_dir():
+        return
+    try:
+        for log in sorted(folder.glob("*.log")):
+            if log.stat().st_size:
+                shutil.copyfile(log, out / log.name)
+    except OSError as error:
+        # The run itself is stored and judged; a full disk here must not replace its verdict.
+        print(f"logs could not be kept in {near(out)}: {error.strerror}", file=people, flush=True)
+
+
+def profile_run(path: str) -> RunConfig:
+    """The configuration of a run under plain Locust: a profile and the environment, checked like `harness run` does.
+
+    Raises `HarnessError` for whatever keeps it from running.
+    """
+    from harness.cli.options import checks
+    from harness.cli.run import complete
+    from harness.config.resolve import settle
+
+    config = complete(settle({}, os.environ, checks(), path))
+    facts = check_trace(config.trace, config.on_bad_line)
+    resolve_headers(config.headers, os.environ)
+    _require_account(config, resolve_endpoint(config))
+    return absolute_paths(msgspec.structs.replace(config, trace_digest=facts.digest))

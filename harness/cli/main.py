@@ -1,0 +1,128 @@
+"""The command `harness`: a group whose commands are imported only when they are used, and the door for errors.
+
+`harness --help` reads the table below and imports click alone, so that it stays quick. Every error leaves through
+`run_command`: one line on stderr, the documented exit code, never a traceback on the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from harness import __version__
+from harness.errors import ExitCode, HarnessError, UsageError
+
+# Command → (module that holds a click command of the same name, help). In the order of the help page.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("harness.cli.demo", "Replay a shipped trace against an embedded simulator."),
+    "run": ("harness.cli.run", "Replay a trace against a target and judge it."),
+    "sim": ("harness.cli.sim", "The practice target: a LivePerson-like engagement service."),
+    "trace": ("harness.cli.trace", "Import, validate and look at traces."),
+    "check": ("harness.cli.check", "Judge a stored run again; sends nothing."),
+    "report": ("harness.cli.report", "Show a stored run as text, JSON, Markdown, JUnit or HTML."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by the table and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands' names, in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now; None when there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but an unknown command is told which ones there are."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            raise UsageError(f"there is no command '{name}': use one of {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands from the table, importing none."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="harness")
+def cli() -> None:
+    """Load and replay harness for LivePerson's getEngagement: a recorded trace becomes chained calls and a verdict.
+
+    \b
+    Exit codes: 0 PASS, 1 internal error, 2 usage, 3 FAIL (SLO), 4 FAIL (regression), 5 INVALID,
+    6 refused or aborted by a guard-rail, 7 target unreachable, 130 interrupted.
+    """
+
+
+def main() -> NoReturn:
+    """The entry point of the installed command."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code; errors become one line on stderr."""
+    try:
+        returned = cli.main(args=list(arguments), prog_name="harness", standalone_mode=False)
+        sys.stdout.flush()
+    except HarnessError as error:
+        _say(f"error: {error}", getattr(error, "problems", ()))
+        return int(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return int(ExitCode.USAGE)
+    except click.ClickException as error:
+        _say(f"error: {_one_line(error.format_message())}{_help_hint(error)}")
+        return int(ExitCode.USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not complain about it while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.INTERNAL)
+    except Exception as error:
+        _say(f"internal error: {type(error).__name__}: {_one_line(str(error))} (details in {_keep_traceback()})")
+        return int(ExitCode.INTERNAL)
+    return returned if isinstance(returned, int) else int(ExitCode.PASS)
+
+
+def _say(line: str, details: Sequence[str] = ()) -> None:
+    click.echo(f"harness: {line}", err=True)
+    for detail in details:
+        click.echo(f"  {_one_line(detail)}", err=True)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _help_hint(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f" (see {context.command_path} --help)" if context is not None else ""
+
+
+def _keep_traceback() -> str:
+    """Writes the current traceback to a file of its own and returns the file's path, or says why it cannot."""
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="harness-error-", suffix=".txt", delete=False) as file:
+            traceback.print_exc(file=file)
+            return file.name
+    except OSError as error:
+        return f"no file: {error.strerror}"

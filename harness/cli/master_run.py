@@ -1,0 +1,374 @@
+"""One run as the master sees it: conductor, run folder, metrics page, progress, and the end of it all."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from time import monotonic_ns
+from typing import Any
+
+import gevent
+
+import harness
+from harness.config.build import public_config
+from harness.config.model import RunConfig
+from harness.errors import ExitCode, StorageError
+from harness.export.http import MetricsServer
+from harness.export.prometheus import MetricsPage, RunState
+from harness.fleet.master import Conductor, Member
+from harness.fleet.messages import FromMaster
+from harness.judge.facts import Ended, RunFacts, WorkerFacts
+from harness.judge.summary import summarize
+from harness.judge.threshold import parse_thresholds
+from harness.judge.verdict import judge
+from harness.measure.availability import eventual_counts
+from harness.measure.series import series_line
+from harness.measure.slices import to_lines
+from harness.measure.snapshot import Snapshot
+from harness.plan.arrivals import parse_arrivals
+from harness.plan.schedule import plan_visits
+from harness.report.html import render_html
+from harness.report.text import render_text
+from harness.store.run_folder import RunFolder
+from harness.trace.check import Validation
+from harness.trace.codec import open_trace
+from harness.trace.lines import BadLines
+from harness.units import NS_PER_MS, NS_PER_S
+
+_PROGRESS_NS = NS_PER_S
+_LINGER_TURN_S = 0.1
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+# Counters that the availability intervals are drawn from: all that is kept of each second in memory.
+_KEPT = frozenset({"first_attempts", "first_available", "steps"})
+
+Event = dict[str, Any]
+
+
+class MasterRun:
+    """Conducts one run of `config` and leaves its folder behind.
+
+    `tell` takes events for the parent. Raises `UsageError` when the metrics port is taken or the folder is not empty,
+    `StorageError` when the folder cannot be written.
+    """
+
+    def __init__(self, config: RunConfig, send: Callable[[FromMaster], None], tell: Callable[[Event], None]) -> None:
+        self._config = config
+        self._tell = tell
+        self._thresholds = parse_thresholds(config.thresholds)
+        self._arrivals = parse_arrivals(config.arrivals)
+        self._began = datetime.now(UTC)
+        self._server = MetricsServer(config.metrics) if config.metrics is not None else None
+        self._page = MetricsPage(
+            run_info={
+                "run_id": config.run_id,
+                "scenario": config.scenario,
+                "trace": config.trace_digest,
+                "version": harness.__version__,
+            },
+            slo_edges_ns=[int(slo.limit) for slo in self._thresholds if slo.subject.endswith(("_time", "_available"))],
+        )
+        self._folder = RunFolder.create(Path(config.out_dir), self._manifest())
+        self._storage_error: StorageError | None = None
+        self._series: list[dict[str, Any]] = []
+        self._kept: list[tuple[int, Snapshot]] = []
+        self._measured = Snapshot()
+        self._progress_ns = 0
+        self._verdict: str | None = None
+        self.conductor = Conductor(config, self._visits(), send, self, self._plan_end_ns())
+
+    def _visits(self) -> Iterator[Any]:
+        config = self._config
+        return plan_visits(
+            self._lines,
+            self._arrivals,
+            seed=config.seed,
+            speed=config.speed,
+            amplify=config.amplify,
+            loop=config.loop,
+            duration_ns=config.duration_ns,
+            limit_visits=config.limit_visits,
+        )
+
+    def _lines(self) -> Iterator[bytes]:
+        if self._config.on_bad_line == "skip":
+            validation = Validation(self._config.trace, BadLines("skip"))
+            return (read.raw for read, _ in validation)
+        return (raw for _, raw in open_trace(self._config.trace)[1])
+
+    def _plan_end_ns(self) -> int | None:
+        ends = [end for end in (self._config.duration_ns, self._arrivals.duration_ns()) if end is not None]
+        return min(ends, default=None)
+
+    def _manifest(self) -> dict[str, Any]:
+        config = self._config
+        uname = os.uname()
+        return {
+            "schema": "harness.manifest/1",
+            "run_id": config.run_id,
+            "scenario": config.scenario,
+            "started_at": self._began.isoformat(timespec="milliseconds"),
+            "versions": {"harness": harness.__version__, "python": sys.version.split()[0]},
+            "config": public_config(config),
+            "seed": config.seed,
+            "trace_digest": config.trace_digest,
+            "labels": config.labels,
+            "host": {"system": f"{uname.sysname} {uname.release}", "machine": uname.machine, "cores": os.cpu_count()},
+        }
+
+    # Observer of the conductor
+
+    def started(self, t0_ns: int, workers: int) -> None:
+        """Tells the parent that the run begins."""
+        self._tell({"event": "started", "t0_ns": t0_ns, "workers": workers})
+
+    def second(self, second: int, snapshot: Snapshot) -> None:
+        """Stores one second and keeps what the end needs of it."""
+        conductor = self.conductor
+        planned = None
+        if self._config.closed_slots is None:
+            planned = conductor.dealer.planned_by_second.get(second, 0)
+        line = series_line(
+            second,
+            snapshot,
+            planned=planned,
+            open_visits=max(0, conductor.whole.visits_open),
+            workers=len(conductor.members),
+        )
+        self._series.append(line)
+        if second * NS_PER_S >= self._config.warmup_ns:
+            self._measured.merge(snapshot)
+            kept = {key: count for key, count in snapshot.counters.items() if key[0] in _KEPT}
+            self._kept.append((second, Snapshot(counters=kept)))
+        self._store(lambda: self._folder.append_series(line))
+        self._store(lambda: self._folder.append_slices(to_lines(second, snapshot)))
+
+    def journal(self, entry: dict[str, object]) -> None:
+        """Stores an entry of the journal."""
+        self._store(lambda: self._folder.journal(entry))
+
+    def _store(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except StorageError as error:
+            self._storage_error = error
+            self.conductor.interrupt(str(error), monotonic_ns())
+
+    # While it goes on
+
+    def turn(self) -> None:
+        """Tells the parent how the run goes and renews the metrics page, once a second."""
+        now_ns = monotonic_ns()
+        if now_ns - self._progress_ns < _PROGRESS_NS:
+            return
+        self._progress_ns = now_ns
+        self._publish(now_ns)
+        if self.conductor.t0_ns:
+            self._tell(self._progress(now_ns))
+
+    def _progress(self, now_ns: int) -> Event:
+        conductor = self.conductor
+        whole = conductor.whole
+        response, lag = whole.histogram("response_time"), whole.histogram("dispatch_lag")
+        good, settled = eventual_counts(whole)
+        errors = {
+            name: count
+            for name, count in whole.by_last("attempts").items()
+            if name not in ("available", "not_available", "accepted")
+        }
+        return {
+            "event": "progress",
+            "t_s": max(0.0, (now_ns - conductor.t0_ns) / NS_PER_S),
+            "phase": self._phase(now_ns),
+            "planned": conductor.ledger.totals()["visits"]["planned"],
+            "started": whole.total("visits_started"),
+            "open": conductor.open_visits,
+            "settled": whole.total("visits"),
+            "attempts": whole.total("attempts"),
+            "available_ratio": good / settled if settled else None,
+            "p50_ms": _ms(response.quantile(0.5)),
+            "p95_ms": _ms(response.quantile(0.95)),
+            "lag_p99_ms": _ms(lag.quantile(0.99)),
+            "errors": errors,
+            "workers": len(conductor.members),
+        }
+
+    def _phase(self, now_ns: int) -> str:
+        conductor = self.conductor
+        if conductor.phase in ("gathering", "starting") or now_ns < conductor.t0_ns:
+            return "starting"
+        if conductor.phase == "finished":
+            return "ended"
+        offset_ns = now_ns - conductor.t0_ns
+        if offset_ns < self._config.warmup_ns:
+            return "warmup"
+        return "drain" if conductor.phase == "draining" and offset_ns > self._arrivals_end_ns() else "measure"
+
+    def _arrivals_end_ns(self) -> int:
+        end_ns = self._plan_end_ns()
+        return self.conductor.dealer.last_due_ns if end_ns is None else end_ns
+
+    def _publish(self, now_ns: int) -> None:
+        if self._server is not None:
+            self._server.publish(self._page.render(self.conductor.whole, self._state(now_ns)))
+
+    def _state(self, now_ns: int) -> RunState:
+        conductor = self.conductor
+        offset_ns = max(0, now_ns - conductor.t0_ns) if conductor.t0_ns else 0
+        running = offset_ns > 0
+        planned_hz = self._arrivals.rate_at_hz(offset_ns) if running else None
+        if running and planned_hz is None and self._config.closed_slots is None:
+            planned_hz = float(conductor.dealer.planned_by_second.get(offset_ns // NS_PER_S, 0))
+        return RunState(
+            phase=self._phase(now_ns),
+            planned_rate_hz=planned_hz,
+            achieved_rate_hz=float(self._series[-1]["started"]) if self._series else None,
+            workers={
+                "expected": self._config.expect_workers,
+                "ready": sum(member.state == "ready" for member in conductor.members.values()),
+                "running": sum(member.state in ("playing", "draining") for member in conductor.members.values()),
+                "lost": conductor.workers_lost,
+            },
+            worker_cpu_ratio={
+                member.worker: member.cpu_window_ns[-1] / NS_PER_S
+                for member in conductor.everyone()
+                if member.cpu_window_ns
+            },
+            verdict=self._verdict,
+        )
+
+    # The end
+
+    def finish(self) -> int:
+        """Summarises, judges, writes, tells; returns the exit code. Raises `StorageError` when nothing can be written."""
+        conductor = self.conductor
+        try:
+            if not conductor.t0_ns:
+                message, exit_code = conductor.error or (
+                    "the run was interrupted before it began",
+                    ExitCode.INTERRUPTED,
+                )
+                self._folder.mark_partial(message)
+                self._folder.close()
+                self._tell({"event": "error", "message": message, "exit_code": int(exit_code)})
+                return int(exit_code)
+            return self._finish_run(conductor)
+        finally:
+            if self._server is not None:
+                self._server.close()
+
+    def _finish_run(self, conductor: Conductor) -> int:
+        config = self._config
+        summary = summarize(
+            run=self._run_facts(conductor),
+            measured=self._measured,
+            whole=conductor.whole,
+            slices=self._kept,
+            ledger=conductor.ledger,
+            workers=[_worker_facts(member) for member in conductor.everyone()],
+            rng=Random(f"bootstrap/{config.seed}"),
+        )
+        summary["verdict"] = judge(summary, self._measured, thresholds=self._thresholds, limits=config.validity)
+        self._verdict = summary["verdict"]["status"]
+        if conductor.interrupted is not None:
+            self._store(lambda: self._folder.mark_partial(conductor.interrupted or ""))
+        self._store(
+            lambda: self._folder.finish(
+                summary,
+                render_html(summary, self._series),
+                {"ended_at": datetime.now(UTC).isoformat(timespec="milliseconds")},
+            )
+        )
+        self._publish(monotonic_ns())
+        self._tell(
+            {
+                "event": "finished",
+                "summary": summary,
+                "out_dir": config.out_dir,
+                "text": render_text(summary) if self._storage_error is None else str(self._storage_error),
+            }
+        )
+        self._linger()
+        return int(summary["verdict"]["exit_code"])
+
+    def _run_facts(self, conductor: Conductor) -> RunFacts:
+        config = self._config
+        warmup_s = config.warmup_ns / NS_PER_S
+        arrivals_ns = self._arrivals_end_ns()
+        if config.closed_slots is not None and self._plan_end_ns() is None:
+            arrivals_ns = conductor.ended_ns - conductor.t0_ns
+        planned = sum(
+            count
+            for second, count in conductor.dealer.planned_by_second.items()
+            if second * NS_PER_S >= config.warmup_ns
+        )
+        ended, message = self._ended(conductor)
+        return RunFacts(
+            run_id=config.run_id,
+            started_at=self._began.isoformat(timespec="milliseconds"),
+            duration_s=(conductor.ended_ns - conductor.t0_ns) / NS_PER_S,
+            trace_digest=config.trace_digest,
+            seed=config.seed,
+            config=public_config(config),
+            load_model="open" if config.closed_slots is None else "closed",
+            warmup_s=warmup_s,
+            arrivals_s=max(arrivals_ns / NS_PER_S - warmup_s, 1e-9),
+            planned_visits=planned if config.closed_slots is None else None,
+            cpu_s=_own_and_parent_cpu_s() + sum(member.cpu_ns for member in conductor.everyone()) / NS_PER_S,
+            slices_missing=sum(member.missing_slices for member in conductor.everyone()),
+            workers_lost=conductor.workers_lost,
+            ended=ended,
+            ended_message=message,
+        )
+
+    def _ended(self, conductor: Conductor) -> tuple[Ended, str]:
+        if self._storage_error is not None:
+            return "internal_error", str(self._storage_error)
+        if conductor.error is not None:
+            message, exit_code = conductor.error
+            if exit_code is ExitCode.GUARD:
+                return "guard", message
+            if exit_code is not ExitCode.INVALID:
+                return "internal_error", message
+            return "finished", message
+        if conductor.interrupted is not None:
+            return "interrupted", conductor.interrupted
+        return "finished", ""
+
+    def _linger(self) -> None:
+        """Waits until what the page says now was scraped once more, if anybody scraped at all."""
+        server = self._server
+        if server is None or not server.scrapes:
+            return
+        scrapes, until_ns = server.scrapes, monotonic_ns() + self._config.linger_ns
+        while server.scrapes == scrapes and monotonic_ns() < until_ns:
+            gevent.sleep(_LINGER_TURN_S)
+
+
+def _worker_facts(member: Member) -> WorkerFacts:
+    return WorkerFacts(
+        id=member.worker,
+        clock_offset_ms=member.offset_ns / NS_PER_MS,
+        cpu_s=member.cpu_ns / NS_PER_S,
+        cpu_max_ratio=member.cpu_max_ratio if len(member.cpu_window_ns) == member.cpu_window_ns.maxlen else None,
+        rss_max_mb=member.rss_max_bytes / 1e6,
+    )
+
+
+def _ms(value_ns: int | None) -> float | None:
+    return None if value_ns is None else value_ns / NS_PER_MS
+
+
+def _own_and_parent_cpu_s() -> float:
+    """CPU seconds of this process, and of the parent that draws the progress; workers report their own."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = own.ru_utime + own.ru_stime
+    stat = Path(f"/proc/{os.getppid()}/stat")
+    if "HARNESS_EVENTS_FD" in os.environ and stat.exists():
+        fields = stat.read_text().rpartition(")")[2].split()
+        seconds += (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
+    return seconds

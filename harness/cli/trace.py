@@ -1,0 +1,220 @@
+"""`harness trace`: look at, check and import traces. Results go to stdout, text for people to stderr; `-` is either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from harness.trace.lines import BadLines, OnBadLine
+
+_SHOWN = 20
+
+_on_bad_line = click.option(
+    "--on-bad-line",
+    type=click.Choice(["fail", "skip"]),
+    default="fail",
+    show_default=True,
+    help="End at a line that cannot be used, or skip and count it.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of text.")
+_output = click.option("-o", "--output", default="-", show_default=True, help="File to write (.gz and .zst compress).")
+
+
+@click.group()
+def trace() -> None:
+    """Look at, check and import traces: files of recorded visits."""
+
+
+@trace.command()
+@click.argument("source", metavar="TRACE")
+@_on_bad_line
+@_as_json
+def validate(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
+    """Check every line of TRACE against the rules of the format and of the engagement contract.
+
+    Exits with 2 when a line cannot be replayed; warnings do not change the exit code.
+    """
+    from harness.errors import TraceError
+    from harness.trace.check import Validation
+    from harness.trace.lines import BadLines, source_name
+
+    name = source_name(source)
+    # Everything is read in any case: a checker that stops at the first finding wastes its user's time.
+    bad = BadLines("skip")
+    validation = Validation(source, bad)
+    found = [finding for _, findings in validation for finding in findings[: _SHOWN + 1]][:_SHOWN]
+    found = (found + validation.finish())[:_SHOWN]
+    if on_bad_line == "fail" and bad.count:
+        more = f" (and {bad.count - 1} more bad lines)" if bad.count > 1 else ""
+        raise TraceError(f"{bad.messages[0]}{more}", problems=bad.messages[1:])
+    if not validation.visits:
+        raise TraceError(f"{name}: the trace holds no usable visit")
+    _tell(bad.messages, bad.count)
+    _tell([f"{name}:{finding}" for finding in found], validation.warnings)
+    totals = {
+        "visits": validation.visits,
+        "steps": validation.steps,
+        "bad_lines": bad.count,
+        "warnings": validation.warnings,
+        "digest": validation.digest,
+    }
+    if as_json:
+        _print_json({"trace": name, **totals})
+    else:
+        counts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in totals.items() if key != "digest")
+        click.echo(f"{name}: {counts}, {validation.digest}")
+
+
+@trace.command()
+@click.argument("source", metavar="TRACE")
+@click.option("-n", "--visits", type=click.IntRange(min=0), default=10, show_default=True, help="How many visits.")
+@_on_bad_line
+@_output
+def head(source: str, visits: int, on_bad_line: OnBadLine, output: str) -> None:
+    """Write the header and the first visits of TRACE: a shorter trace."""
+    from harness.trace.codec import head_lines
+    from harness.trace.lines import BadLines
+    from harness.trace.writer import open_output
+
+    bad = BadLines(on_bad_line)
+    lines = head_lines(source, visits, bad)
+    with open_output(output) as stream:
+        for line in lines:
+            stream.write(line + b"\n")
+    _tell_skipped(bad)
+
+
+@trace.command()
+@click.argument("source", metavar="TRACE")
+@_on_bad_line
+@_as_json
+def stat(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
+    """Say what TRACE holds: visits, steps, arrivals, think times, operations, identities, cohorts, attributes."""
+    from harness.errors import TraceError
+    from harness.trace.check import Validation
+    from harness.trace.lines import BadLines, source_name
+    from harness.trace.stat import TraceStat
+
+    bad = BadLines(on_bad_line)
+    validation = Validation(source, bad, requests=False)
+    numbers = TraceStat()
+    for read, _ in validation:
+        numbers.add(read.visit)
+    if not numbers.visits:
+        raise TraceError(f"{source_name(source)}: the trace holds no usable visit")
+    _tell_skipped(bad)
+    if as_json:
+        about = {"schema": "harness.trace-stat/1", "trace": source_name(source), "digest": validation.digest}
+        _print_json({**about, "bad_lines": bad.count, **numbers.to_obj()})
+    else:
+        click.echo(f"digest       {validation.digest}")
+        for line in numbers.lines():
+            click.echo(line)
+
+
+@trace.command("import")
+@click.argument("kind", type=click.Choice(["access-log"]), metavar="KIND")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@_output
+@click.option("--gap", default="30m", show_default=True, help="A longer pause between page views ends a visit.")
+@click.option("--reorder", default="2m", show_default=True, help="How far behind its neighbours a line may stand.")
+@click.option("--key-file", help="Secret (1 to 64 bytes) for the pseudonyms; default: drawn anew, then forgotten.")
+@_on_bad_line
+def import_(
+    kind: str, files: tuple[str, ...], output: str, gap: str, reorder: str, key_file: str | None, on_bad_line: OnBadLine
+) -> None:
+    """Make a trace of other recordings: KIND is access-log (combined format, oldest FILE first).
+
+    A visitor is an address with a user agent; page views become getEngagement steps. Robots, assets, other methods
+    and errors are left out and counted. No address and no agent text is written.
+    """
+    from harness.trace.accesslog import AccessLog
+    from harness.trace.lines import BadLines
+    from harness.trace.sessions import cut_sessions, import_visits, in_order
+
+    bad = BadLines(on_bad_line)
+    log = AccessLog(files, _key(key_file), bad)
+    views = in_order(log, bad, _seconds("--reorder", reorder))
+    visits, steps = import_visits(cut_sessions(views, _seconds("--gap", gap)), output)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in log.left_out.most_common()) or "nothing"
+    click.echo(f"{log.lines} {kind} lines: {steps} page views in {visits} visits; left out: {left_out}", err=True)
+    _tell_skipped(bad)
+
+
+@trace.command()
+def schema() -> None:
+    """Print the JSON Schema of a trace's lines."""
+    from harness.trace.schema import schema_text
+
+    click.echo(schema_text(), nl=False)
+
+
+@trace.command("demo-fixture", hidden=True)
+@click.argument("log_file", metavar="LOG")
+@_output
+def demo_fixture(log_file: str, output: str) -> None:
+    """Derive the demo's trace from the sample access log LOG (fixtures/README.md)."""
+    from harness.trace.accesslog import AccessLog
+    from harness.trace.codec import encode_visit
+    from harness.trace.demo import demo_trace
+    from harness.trace.lines import BadLines
+    from harness.trace.sessions import cut_sessions, in_order
+    from harness.trace.writer import write_trace
+
+    bad = BadLines()
+    # Pseudonyms only group the log's lines here and are not written, so any key gives the same trace.
+    log = AccessLog([log_file], b"demo", bad)
+    header, visits = demo_trace(cut_sessions(in_order(log, bad)))
+    write_trace(output, header, map(encode_visit, visits))
+
+
+def _key(key_file: str | None) -> bytes:
+    from secrets import token_bytes
+
+    from harness.errors import UsageError
+    from harness.trace.accesslog import KEY_MAX_BYTES
+
+    if key_file is None:
+        return token_bytes(32)
+    try:
+        key = Path(key_file).read_bytes().strip()
+    except OSError as error:
+        raise UsageError(f"--key-file {key_file}: cannot be read: {error.strerror}") from error
+    if not 1 <= len(key) <= KEY_MAX_BYTES:
+        raise UsageError(f"--key-file {key_file}: holds {len(key)} bytes; 1 to {KEY_MAX_BYTES} are needed")
+    return key
+
+
+def _seconds(option: str, text: str) -> int:
+    from harness.errors import UsageError
+    from harness.units import NS_PER_S, parse_duration_ns
+
+    seconds = parse_duration_ns(text) // NS_PER_S
+    if seconds < 1:
+        raise UsageError(f"{option} {text}: at least one second is needed (logs know whole seconds)")
+    return seconds
+
+
+def _tell(messages: Iterable[str], count: int) -> None:
+    """Findings for people on stderr, with a word about those that are not shown."""
+    shown = 0
+    for message in messages:
+        click.echo(message, err=True)
+        shown += 1
+    if count > shown:
+        click.echo(f"… and {count - shown} more", err=True)
+
+
+def _tell_skipped(bad: BadLines) -> None:
+    if bad.count:
+        click.echo(f"{bad.count} bad lines skipped; the first: {bad.messages[0]}", err=True)
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    import orjson
+
+    click.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode())

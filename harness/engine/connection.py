@@ -1,0 +1,346 @@
+"""One TCP (or TLS) connection: a non-blocking socket, one persistent watcher, one request at a time.
+
+The connection knows bytes, not visits. It moves connecting → (shaking hands) → idle ⇄ busy → closed and tells its owner
+through `on_connected`, `on_reply`, `on_fault` and `on_idle_close`. The usual attempt costs
+one `send`, one wake-up and one `recv`.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import os
+import ssl
+from socket import IPPROTO_TCP, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY
+from time import monotonic_ns
+from typing import Any, Protocol
+
+from harness.engine.endpoint import Endpoint
+from harness.engine.http import BadReplyError, ReplyReader
+from harness.visitor.records import Result
+
+_READ = 1
+_WRITE = 2
+_CHUNK = 65_536
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Owner(Protocol):
+    """Whom a connection tells what happened; called in the hub, must not block."""
+
+    def on_connected(self, connection: Connection) -> None:
+        """TCP (and TLS) is up; a request that waited is being sent."""
+
+    def on_reply(self, connection: Connection, reader: ReplyReader, done_ns: int) -> None:
+        """The reply to the request in flight is complete in `reader`."""
+
+    def on_fault(self, connection: Connection, result: Result, message: str, done_ns: int) -> None:
+        """The request in flight will have no readable reply; the connection is closed."""
+
+    def on_idle_close(self, connection: Connection) -> None:
+        """The peer closed the connection while it was idle."""
+
+    def crash(self, error: BaseException) -> None:
+        """Our own code raised inside a callback."""
+
+
+class Connection:
+    """A connection to the endpoint; `carried` is whatever its owner attached to the request in flight.
+
+    Moments are absolute ns of `monotonic_ns`: `started_ns` when the attempt was begun, `connected_ns` when the
+    connection was there, `sent_ns` when the request was handed to the kernel; -1 while not reached. `serial` grows with
+    each request, so that a deadline of an older one can be told apart.
+    """
+
+    __slots__ = (
+        "_endpoint",
+        "_loop",
+        "_outgoing",
+        "_owner",
+        "_reader",
+        "_recv",
+        "_send",
+        "_shaking",
+        "_sock",
+        "_tls",
+        "_watcher",
+        "busy",
+        "carried",
+        "connected_ns",
+        "connecting",
+        "sent_ns",
+        "serial",
+        "started_ns",
+        "tls_resumed",
+    )
+
+    def __init__(self, loop: Any, endpoint: Endpoint, owner: Owner) -> None:
+        self._loop = loop
+        self._endpoint = endpoint
+        self._owner = owner
+        self._reader = ReplyReader()
+        self._sock: Any = None
+        self._tls: Any = None
+        self._watcher: Any = None
+        self._outgoing = b""
+        self._shaking = False
+        self.busy = False
+        self.connecting = False
+        self.carried: Any = None
+        self.serial = 0
+        self.started_ns = self.connected_ns = self.sent_ns = -1
+        self.tls_resumed = False
+
+    # Opening
+
+    def open(self, request: bytes, carried: Any) -> None:
+        """Connects and sends `request` as soon as that is done."""
+        self.serial += 1
+        self.busy = self.connecting = True
+        self.carried = carried
+        self._outgoing = request
+        self.started_ns = monotonic_ns()
+        self.connected_ns = self.sent_ns = -1
+        family, sockaddr = self._endpoint.address()
+        try:
+            self._sock = sock = _socket.socket(family, SOCK_STREAM)
+            sock.setblocking(False)
+            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            code = sock.connect_ex(sockaddr)
+        except OSError as error:
+            self._fail(Result.connect_error, _reason(error))
+            return
+        if code not in (0, errno.EINPROGRESS):
+            self._endpoint.address_failed()
+            self._fail(Result.connect_error, os.strerror(code))
+            return
+        self._watch(_WRITE, self._on_connect)
+
+    def _watch(self, events: int, callback: Any) -> None:
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+        self._watcher = self._loop.io(self._sock.fileno(), events)
+        self._watcher.start(callback)
+
+    def _on_connect(self) -> None:
+        try:
+            code = self._sock.getsockopt(SOL_SOCKET, SO_ERROR)
+            if code:
+                self._endpoint.address_failed()
+                self._fail(Result.connect_error, os.strerror(code))
+            elif self._endpoint.tls is None:
+                self._recv = self._sock.recv
+                self._send = self._sock.send
+                self._established()
+            else:
+                self._begin_tls(self._endpoint.tls)
+        except Exception as error:
+            self._owner.crash(error)
+
+    def _begin_tls(self, context: ssl.SSLContext) -> None:
+        # The C object below ssl.SSLSocket: the layers above it (and gevent's) only add waiting, which the loop does.
+        wrap: Any = context._wrap_socket  # type: ignore[attr-defined]
+        self._tls = wrap(self._sock, False, self._endpoint.hostname, session=self._endpoint.tls_session)
+        self._recv = self._tls.read
+        self._send = self._tls.write
+        self._shaking = True
+        self._shake()
+
+    def _shake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._watch(_READ, self._on_shake)
+            return
+        except ssl.SSLWantWriteError:
+            self._watch(_WRITE, self._on_shake)
+            return
+        except (ssl.SSLError, ssl.CertificateError, OSError) as error:
+            self._fail(Result.tls_error, _reason(error))
+            return
+        self._shaking = False
+        self.tls_resumed = bool(self._tls.session_reused)
+        self._established()
+
+    def _on_shake(self) -> None:
+        try:
+            self._shake()
+        except Exception as error:
+            self._owner.crash(error)
+
+    def _established(self) -> None:
+        self.connecting = False
+        self.connected_ns = monotonic_ns()
+        self._watch(_READ, self._on_readable)
+        self._owner.on_connected(self)
+        self._flush()
+
+    # Sending
+
+    def send(self, request: bytes, carried: Any) -> None:
+        """Sends the next request on this idle connection."""
+        self.serial += 1
+        self.busy = True
+        self.carried = carried
+        self.started_ns = self.connected_ns = monotonic_ns()
+        self._outgoing = request
+        self._flush()
+
+    def _flush(self) -> None:
+        outgoing = self._outgoing
+        self.sent_ns = monotonic_ns()
+        try:
+            sent = self._send(outgoing)
+        except _WOULD_BLOCK:
+            sent = 0
+        except OSError as error:
+            self._fail(_result_of(error, Result.reset), _reason(error))
+            return
+        if sent == len(outgoing):
+            self._outgoing = b""
+            return
+        self._outgoing = outgoing[sent:]
+        self._watch(_READ | _WRITE, self._on_both)
+
+    def _on_both(self) -> None:
+        # The request did not fit into the socket's buffer: rare, so readiness of either kind is simply tried.
+        self._on_readable()
+        if self._outgoing and self.busy and self._sock is not None:
+            try:
+                self._flush_rest()
+            except Exception as error:
+                self._owner.crash(error)
+
+    def _flush_rest(self) -> None:
+        try:
+            sent = self._send(self._outgoing)
+        except _WOULD_BLOCK:
+            return
+        except OSError as error:
+            self._fail(_result_of(error, Result.reset), _reason(error))
+            return
+        self.sent_ns = monotonic_ns()
+        self._outgoing = self._outgoing[sent:]
+        if not self._outgoing:
+            self._watch(_READ, self._on_readable)
+
+    # Receiving
+
+    def _on_readable(self) -> None:
+        try:
+            while self._receive():
+                pass
+        except BadReplyError as error:
+            self._fail(Result.bad_reply, str(error))
+        except Exception as error:
+            self._owner.crash(error)
+
+    def _receive(self) -> bool:
+        """One read; True when OpenSSL holds more that the watcher cannot see."""
+        try:
+            data = self._recv(_CHUNK)
+        except _WOULD_BLOCK:
+            return False
+        except ssl.SSLZeroReturnError:
+            data = b""
+        except OSError as error:
+            self._broken(error)
+            return False
+        done_ns = monotonic_ns()
+        if not data:
+            self._closed_by_peer(done_ns)
+            return False
+        if not self.busy:
+            # Bytes that answer nothing: the connection cannot be trusted any more.
+            self.close()
+            self._owner.on_idle_close(self)
+            return False
+        if self._reader.feed(data):
+            self._complete(done_ns)
+            return False
+        return self._tls is not None and self._tls.pending() > 0
+
+    def _complete(self, done_ns: int) -> None:
+        if self._outgoing:
+            # Answered before the request was fully sent: the answer counts, the connection cannot be used again.
+            self._outgoing = b""
+            self._reader.keep_alive = False
+        self.busy = False
+        self._owner.on_reply(self, self._reader, done_ns)
+
+    def done_reading(self) -> None:
+        """The owner has taken what it wants from the reader; the connection is ready for the next request."""
+        self._reader.reset()
+
+    def _closed_by_peer(self, done_ns: int) -> None:
+        if not self.busy:
+            self.close()
+            self._owner.on_idle_close(self)
+        elif self._reader.finish():
+            self._complete(done_ns)
+        else:
+            self._fail(Result.reset, "closed before a byte of the reply")
+
+    def _broken(self, error: OSError) -> None:
+        if not self.busy:
+            self.close()
+            self._owner.on_idle_close(self)
+        else:
+            self._fail(_result_of(error, Result.bad_reply if self._reader.began else Result.reset), _reason(error))
+
+    def _fail(self, result: Result, message: str) -> None:
+        done_ns = monotonic_ns()
+        self.close()
+        self.busy = self.connecting = self._shaking = False
+        self._owner.on_fault(self, result, message, done_ns)
+
+    def expire(self) -> None:
+        """The deadline has passed: the request fails as connect_error or tls_error, else as timeout."""
+        if self._shaking:
+            self._fail(Result.tls_error, "TLS handshake timed out")
+        elif self.connecting:
+            self._endpoint.address_failed()
+            self._fail(Result.connect_error, "connect timed out")
+        else:
+            self._fail(Result.timeout, "timed out")
+
+    # Closing
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request can be sent now."""
+        return self._sock is not None and not self.busy
+
+    def close(self) -> None:
+        """Closes the socket and releases its watcher; does nothing when closed already."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+        if self._tls is not None:
+            if not self.connecting and self._tls.session is not None:
+                self._endpoint.tls_session = self._tls.session
+            self._tls = None
+        if self._sock is not None:
+            # No cycles may stay behind: workers run with the garbage collector off.
+            self._recv = self._send = None
+            self._sock.close()
+            self._sock = None
+            self._reader.release()
+
+
+def _result_of(error: OSError, otherwise: Result) -> Result:
+    broken_tls = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)
+    return Result.tls_error if broken_tls else otherwise
+
+
+def _reason(error: BaseException) -> str:
+    """A short text without addresses or ids."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or error.__class__.__name__}"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return error.__class__.__name__

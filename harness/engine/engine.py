@@ -1,0 +1,394 @@
+"""The engine of one worker: a schedule, a heap of sessions, connections, and records folded in small portions.
+
+Everything happens in callbacks of gevent's hub, so nothing here blocks, logs or talks to ZeroMQ; visitors are data, not
+greenlets. An alarm on a timerfd wakes the engine when the next arrival or session is due; a second one ticks every
+`TICK_NS` to measure the loop's own delay, expire deadlines, fold records and close the second. Times inside are ns
+after the run's start (`t0_ns`, absolute on `monotonic_ns`).
+
+Late arrivals are sent at once, but never faster than twice the planned rate, and dropped beyond `max_lag_ns` (house:
+load model). A worker whose master has been silent for `FENCE_NS` starts nothing any more (house: fencing).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from time import monotonic_ns
+from typing import Any, Protocol
+
+import msgspec
+
+from harness.config.model import RunConfig
+from harness.engine.clock import Alarm
+from harness.engine.connection import Connection
+from harness.engine.endpoint import Endpoint
+from harness.engine.http import BadReplyError, ReplyReader
+from harness.engine.lines import Lines
+from harness.engine.player import Player
+from harness.trace.model import Visit
+from harness.units import NS_PER_MS, NS_PER_S
+from harness.visitor.calls import Calls
+from harness.visitor.identity import Identities
+from harness.visitor.records import Attempt, Result, StepOutcome, VisitEnd, VisitOutcome
+from harness.visitor.session import Rules, Sink
+from harness.wire.render import CallRenderer
+from harness.wire.reply import read_reply
+
+TICK_NS = 20 * NS_PER_MS
+# A loop turn begins at most so many visits or steps and folds at most so many records: replies must be read in time.
+_BEGIN_PORTION = 64
+_FOLD_PORTION = 256
+# Below this lag a late arrival is ordinary jitter and is not paced.
+_PACED_LAG_NS = NS_PER_MS
+FENCE_NS = 3 * NS_PER_S
+
+_decode_visit = msgspec.json.Decoder(Visit).decode
+
+
+class Recorder(Protocol):
+    """Where folded records go (measure.recorder)."""
+
+    def attempts(self, batch: list[Attempt]) -> None: ...
+    def steps(self, batch: list[StepOutcome]) -> None: ...
+    def visits(self, batch: list[VisitOutcome]) -> None: ...
+    def visit_started(self, planned_ns: int, cohort: str) -> None: ...
+    def loop_delay(self, delay_ns: int) -> None: ...
+    def stall(self, stall_ns: int) -> None: ...
+
+
+class Arrival(msgspec.Struct, gc=False):
+    """A visit that a lease brought: when it is due (-1: when a slot is free), its line, suffix and ticket."""
+
+    due_ns: int
+    line: bytes
+    suffix: str
+    ticket: int
+
+
+class Engine:
+    """Plays the visits it is given against one endpoint.
+
+    `on_over(ticket, end)` is called in the hub for each visit that ended, `on_second(second)` after the records of each
+    whole second have been folded, `on_crash(error)` when our own code raised. `slots` makes it a closed loop: that many
+    visits are kept open and due times are ignored.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        endpoint: Endpoint,
+        recorder: Recorder,
+        loop: Any,
+        *,
+        on_over: Callable[[int, VisitEnd], None],
+        on_second: Callable[[int], None],
+        on_crash: Callable[[BaseException], None],
+        slots: int | None = None,
+    ) -> None:
+        self._config = config
+        self._recorder = recorder
+        self._on_over = on_over
+        self._on_second = on_second
+        self._on_crash = on_crash
+        self._sink = Sink()
+        think_speed = config.speed if config.warp_think else 1.0
+        self._rules = Rules(config.retry, config.seed, Identities(), self._sink, config.max_think_ns, think_speed)
+        self._lines = Lines(loop, endpoint, config.connections, self)
+        self._renderers = _Accounts(config, endpoint)
+        self._arrivals: deque[Arrival] = deque()
+        self._due: list[tuple[int, int, Player]] = []
+        self._serial = 0
+        self._deadlines: deque[tuple[int, Connection, int]] = deque()
+        self._connect_deadlines: deque[tuple[int, Connection, int]] = deque()
+        self._open: set[Player] = set()
+        self.slots = slots
+        self._last_due_ns = self._last_begun_ns = 0
+        self._closing = False
+        self.t0_ns = 0
+        self._fence_ns = 0
+        self.fenced = False
+        self.begun = 0
+        self.second = 0
+        self._alarm = Alarm(loop, self._ring)
+        self._ticker = Alarm(loop, self._tick)
+        self._next_tick_ns = 0
+
+    # Life
+
+    def start(self, t0_ns: int) -> None:
+        """Begins to tick; `t0_ns` (absolute) is the run's start and may lie ahead."""
+        self.t0_ns = t0_ns
+        now_ns = monotonic_ns()
+        self.hear(now_ns)
+        self._next_tick_ns = max(t0_ns, now_ns) + TICK_NS
+        self._ticker.set(self._next_tick_ns)
+        self._wake()
+
+    def hear(self, moment_ns: int) -> None:
+        """The master's word came at this moment (absolute ns): visits may be started for `FENCE_NS` more."""
+        self._fence_ns = moment_ns + FENCE_NS - self.t0_ns
+
+    def add(self, arrivals: list[Arrival]) -> None:
+        """Takes more visits, in order of their due time."""
+        unordered = self._arrivals and arrivals and arrivals[0].due_ns < self._arrivals[-1].due_ns
+        self._arrivals.extend(arrivals)
+        if unordered:
+            # Dealt again after another worker's loss: due before what is here already.
+            self._arrivals = deque(sorted(self._arrivals, key=lambda arrival: arrival.due_ns))
+        self._wake()
+
+    def revoke(self) -> list[int]:
+        """Gives back the visits that have not begun; returns their tickets."""
+        tickets = [arrival.ticket for arrival in self._arrivals]
+        self._arrivals.clear()
+        return tickets
+
+    def cut(self) -> None:
+        """Censors every open visit and drops nothing: the run's end."""
+        now_ns = monotonic_ns() - self.t0_ns
+        for player in list(self._open):
+            player.cut(now_ns)
+            self._end(player, VisitEnd.censored)
+        self._due.clear()
+
+    def close(self) -> None:
+        """Stops ticking and closes every connection; what was recorded can still be folded."""
+        self._closing = True
+        self._alarm.close()
+        self._ticker.close()
+        self._lines.close_all()
+        self._open.clear()
+        self._due.clear()
+        self._deadlines.clear()
+        self._connect_deadlines.clear()
+
+    @property
+    def open_visits(self) -> int:
+        """Visits that have begun and are not over."""
+        return len(self._open)
+
+    @property
+    def queued(self) -> int:
+        """Visits that have not begun."""
+        return len(self._arrivals)
+
+    def take_connection_counts(self) -> dict[str, int]:
+        """Connections opened, reused, closed by the peer, TLS handshakes in full and resumed, since the last call."""
+        return self._lines.take_counts()
+
+    # What is due
+
+    def _wake(self) -> None:
+        """Sets the alarm to the next moment at which something is due."""
+        moment_ns = self._next_due_ns()
+        if moment_ns is not None and not self._closing:
+            self._alarm.set(self.t0_ns + moment_ns)
+
+    def _next_due_ns(self) -> int | None:
+        due_ns = self._due[0][0] if self._due else None
+        arrival_ns = self._next_arrival_ns()
+        if arrival_ns is not None and (due_ns is None or arrival_ns < due_ns):
+            return arrival_ns
+        return due_ns
+
+    def _next_arrival_ns(self) -> int | None:
+        if not self._arrivals or self.fenced:
+            return None
+        if self.slots is not None:
+            return 0 if len(self._open) < self.slots else None
+        due_ns = self._arrivals[0].due_ns
+        if self._last_begun_ns - self._last_due_ns < _PACED_LAG_NS:
+            return due_ns
+        # Catching up: half the planned gap after the last one is twice the planned rate.
+        return max(due_ns, self._last_begun_ns + (due_ns - self._last_due_ns) // 2)
+
+    def _ring(self) -> None:
+        try:
+            now_ns = monotonic_ns() - self.t0_ns
+            due = self._due
+            if now_ns > self._fence_ns:
+                self.fenced = True
+                return
+            for _ in range(_BEGIN_PORTION):
+                arrival_ns = self._next_arrival_ns()
+                if arrival_ns is not None and arrival_ns <= now_ns and (not due or arrival_ns <= due[0][0]):
+                    self._begin(self._arrivals.popleft(), now_ns)
+                elif due and due[0][0] <= now_ns:
+                    self._advance(heappop(due)[2], now_ns)
+                else:
+                    break
+                now_ns = monotonic_ns() - self.t0_ns
+            self._wake()
+        except Exception as error:
+            self.crash(error)
+
+    def _begin(self, arrival: Arrival, now_ns: int) -> None:
+        visit = _decode_visit(arrival.line)
+        closed = self.slots is not None
+        due_ns = now_ns if closed else arrival.due_ns
+        calls = self._renderers.calls_of(visit.account)
+        player = Player(visit, self._rules, calls, due_ns, arrival.suffix, arrival.ticket)
+        if now_ns - due_ns > self._config.max_lag_ns:
+            player.drop(now_ns)
+            self._on_over(player.ticket, VisitEnd.dropped)
+            self._last_due_ns, self._last_begun_ns = due_ns, max(self._last_begun_ns, due_ns)
+            return
+        self._last_due_ns, self._last_begun_ns = due_ns, now_ns
+        self.begun += 1
+        self._recorder.visit_started(due_ns, player.cohort)
+        self._open.add(player)
+        self._advance(player, now_ns)
+
+    def _advance(self, player: Player, now_ns: int) -> None:
+        if now_ns > self._fence_ns:
+            self.fenced = True
+            return
+        action = player.next_action(now_ns)
+        if isinstance(action, bytes):
+            self._deadline(self._lines.carry(action, player))
+        elif action is None:
+            self._end(player, VisitEnd.completed)
+        else:
+            self._serial += 1
+            heappush(self._due, (action, self._serial, player))
+            if self._due[0][2] is player:
+                self._wake()
+
+    def _deadline(self, connection: Connection | None) -> None:
+        if connection is None or not connection.busy:
+            return
+        if connection.connecting:
+            connect_ns = connection.started_ns + self._config.connect_timeout_ns
+            self._connect_deadlines.append((connect_ns, connection, connection.serial))
+        self._deadlines.append((connection.started_ns + self._config.timeout_ns, connection, connection.serial))
+
+    def _end(self, player: Player, end: VisitEnd) -> None:
+        self._open.discard(player)
+        self._lines.over(player)
+        self._on_over(player.ticket, end)
+        if self.slots is not None:
+            self._wake()
+
+    # What the connections tell (hub callbacks)
+
+    def on_connected(self, connection: Connection) -> None:
+        """See `connection.Owner`."""
+        self._lines.connected(connection)
+        self._deadline(self._lines.next_waiting())
+
+    def on_reply(self, connection: Connection, reader: ReplyReader, done_ns: int) -> None:
+        """See `connection.Owner`."""
+        player: Player = connection.carried
+        try:
+            body = reader.body()
+        except BadReplyError as error:
+            connection.close()
+            self.on_fault(connection, Result.bad_reply, str(error), done_ns)
+            return
+        status = reader.status
+        reply = read_reply(player.op, status, body)
+        retry_after_ns = reader.retry_after_ns() if status >= 429 else 0
+        keep_alive = reader.keep_alive
+        connection.done_reading()
+        t0_ns = self.t0_ns
+        player.resolve(
+            reply,
+            connection.started_ns - t0_ns,
+            connection.connected_ns - t0_ns,
+            connection.sent_ns - t0_ns,
+            done_ns - t0_ns,
+            retry_after_ns,
+        )
+        self._lines.settled(connection, player, keep_alive)
+        self._advance(player, monotonic_ns() - t0_ns)
+        if len(self._sink.attempts) >= _FOLD_PORTION:
+            self._fold()
+
+    def on_fault(self, connection: Connection, result: Result, message: str, done_ns: int) -> None:
+        """See `connection.Owner`."""
+        player: Player = connection.carried
+        t0_ns = self.t0_ns
+        connected_ns = connection.connected_ns - t0_ns if connection.connected_ns >= 0 else -1
+        sent_ns = connection.sent_ns - t0_ns if connection.sent_ns >= 0 else -1
+        self._lines.failed(connection)
+        player.fault(result, connection.started_ns - t0_ns, connected_ns, sent_ns, done_ns - t0_ns, message)
+        # Through the schedule, not at once: a connect that fails inside `carry` must not recurse.
+        self._serial += 1
+        due_ns = player.due_ns if player.state == "waiting" else done_ns - t0_ns
+        heappush(self._due, (due_ns, self._serial, player))
+        self._wake()
+        self._deadline(self._lines.next_waiting())
+
+    def on_idle_close(self, connection: Connection) -> None:
+        """See `connection.Owner`."""
+        self._lines.closed_idle(connection)
+
+    def crash(self, error: BaseException) -> None:
+        """Our own code raised in a callback: gevent would print it and go on; the run ends instead."""
+        self._closing = True
+        self._on_crash(error)
+
+    # The tick
+
+    def _tick(self) -> None:
+        try:
+            now_ns = monotonic_ns()
+            delay_ns = now_ns - self._next_tick_ns
+            self._recorder.loop_delay(delay_ns)
+            self._recorder.stall(delay_ns)
+            self._next_tick_ns += TICK_NS * (1 + delay_ns // TICK_NS)
+            self._expire(self._connect_deadlines, now_ns, connecting=True)
+            self._expire(self._deadlines, now_ns, connecting=False)
+            self._fold()
+            second = (now_ns - self.t0_ns) // NS_PER_S
+            if second > self.second:
+                self._on_second(second - 1)
+                self.second = second
+            if not self._closing:
+                self._ticker.set(self._next_tick_ns)
+        except Exception as error:
+            self.crash(error)
+
+    def _expire(self, deadlines: deque[tuple[int, Connection, int]], now_ns: int, *, connecting: bool) -> None:
+        while deadlines and deadlines[0][0] <= now_ns:
+            _, connection, serial = deadlines.popleft()
+            if connection.busy and connection.serial == serial and (connection.connecting or not connecting):
+                connection.expire()
+
+    def _fold(self) -> None:
+        sink = self._sink
+        if sink.attempts:
+            batch, sink.attempts = sink.attempts, []
+            self._recorder.attempts(batch)
+        if sink.steps:
+            steps, sink.steps = sink.steps, []
+            self._recorder.steps(steps)
+        if sink.visits:
+            visits, sink.visits = sink.visits, []
+            self._recorder.visits(visits)
+
+    def fold(self) -> None:
+        """Folds whatever is left; for the run's end, after `cut`."""
+        self._fold()
+
+
+class _Accounts:
+    """The calls of each account of a run."""
+
+    def __init__(self, config: RunConfig, endpoint: Endpoint) -> None:
+        self._config = config
+        self._endpoint = endpoint
+        self._calls: dict[str | None, Calls] = {}
+        self._headers = {"User-Agent": config.user_agent or f"engagement-harness ({config.run_id})"} | config.headers
+
+    def calls_of(self, account: str | None) -> Calls:
+        """The calls of a trace's account name: mapped by the profile if it maps it, else the run's own account."""
+        calls = self._calls.get(account)
+        if calls is None:
+            number = self._config.accounts.get(account, self._config.account) if account else self._config.account
+            renderer = CallRenderer(
+                host=self._endpoint.host, base_path=self._endpoint.base_path, account=number, headers=self._headers
+            )
+            calls = self._calls[account] = Calls(renderer)
+        return calls

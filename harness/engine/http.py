@@ -1,0 +1,148 @@
+"""Reading HTTP/1.1 replies with llhttp, strictly and within bounds.
+
+One `ReplyReader` serves one connection. It asks llhttp for as little as possible (body and two milestones) and keeps
+the head's raw bytes: a header is looked up only when a reply needs one, which the usual reply does not.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from typing import Any
+
+import httptools
+
+from harness.units import NS_PER_S
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_BODY_BYTES = 8 * 1024 * 1024
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_RETRY_AFTER_S = re.compile(rb"\r\nretry-after:[ \t]*(\d{1,6})[ \t]*\r\n", re.IGNORECASE)
+_FRAMED = re.compile(rb"\r\n(?:content-length|transfer-encoding):", re.IGNORECASE)
+_ENCODED = re.compile(rb"\r\ncontent-encoding:[ \t]*(?:x-)?(gzip|deflate)", re.IGNORECASE)
+
+
+class BadReplyError(Exception):
+    """What the peer sent is not a reply that can be read; the text says why."""
+
+
+class ReplyReader:
+    """Collects one reply after another from the bytes of a connection.
+
+    `feed` takes what was received and says whether the final reply (interim 1xx ones are passed over) is complete;
+    then `status`, `body` and `keep_alive` describe it until `reset`. Raises `BadReplyError` for anything that is no
+    HTTP, for bytes beyond the reply's end, a head above 64 kB or a body above 8 MB.
+    """
+
+    __slots__ = ("_body", "_complete", "_head", "_head_done", "_parser", "_size", "keep_alive", "status")
+
+    def __init__(self) -> None:
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self.status = 0
+        self.keep_alive = True
+        self._head = b""
+        self._body: bytes | list[bytes] = b""
+        self._size = 0
+        self._head_done = False
+        self._complete = False
+
+    # llhttp's callbacks
+
+    def on_headers_complete(self) -> None:
+        self._head_done = True
+
+    def on_body(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if not self._body:
+            self._body = piece
+        elif type(self._body) is list:
+            self._body.append(piece)
+        else:
+            self._body = [self._body, piece]  # type: ignore[list-item]
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            # An interim reply: the real one follows on the same connection.
+            self._head_done = False
+            self._head = b""
+            return
+        self.status = status
+        # To be asked now: after this callback llhttp begins the next message and would say no.
+        self.keep_alive = self._parser.should_keep_alive()
+        self._complete = True
+
+    # What the connection asks
+
+    def feed(self, data: bytes) -> bool:
+        """Takes received bytes; True when the reply is complete."""
+        if not self._head_done:
+            self._head = self._head + data if self._head else data
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            raise BadReplyError("the reply switches protocols") from None
+        except httptools.HttpParserError as error:
+            raise BadReplyError(f"not HTTP/1.1: {error}") from None
+        if self._complete:
+            return True
+        if self._size > MAX_BODY_BYTES:
+            raise BadReplyError("the body exceeds 8 MB")
+        if not self._head_done and len(self._head) > MAX_HEAD_BYTES:
+            raise BadReplyError("the head exceeds 64 kB")
+        return False
+
+    def finish(self) -> bool:
+        """The peer closed: True when that completes a reply delimited by the close (HTTP/1.0 style).
+
+        Raises `BadReplyError` when a reply had begun and is not complete.
+        """
+        if not self._head:
+            return False
+        if self._head_done and not _FRAMED.search(self._head[: self._head.find(b"\r\n\r\n") + 4]):
+            self.status = self._parser.get_status_code()
+            self.keep_alive = False
+            return True
+        raise BadReplyError("the connection was closed in the middle of the reply")
+
+    @property
+    def began(self) -> bool:
+        """Whether a byte of the current reply has come."""
+        return bool(self._head)
+
+    def body(self) -> bytes:
+        """The complete body, decoded; raises `BadReplyError` when its encoding is broken or it grows above 8 MB."""
+        body = self._body if type(self._body) is not list else b"".join(self._body)
+        assert isinstance(body, bytes)
+        if body[:2] == _GZIP_MAGIC or (body and body[0] != 0x7B and _ENCODED.search(self._head)):
+            return _inflate(body)
+        return body
+
+    def retry_after_ns(self) -> int:
+        """What Retry-After asks for in ns, 0 without one (dates are not honoured: they need the peer's clock)."""
+        match = _RETRY_AFTER_S.search(self._head)
+        return int(match[1]) * NS_PER_S if match else 0
+
+    def reset(self) -> None:
+        """Forgets the reply; the next bytes begin another."""
+        self._head = b""
+        self._body = b""
+        self._size = 0
+        self._head_done = self._complete = False
+
+    def release(self) -> None:
+        """The connection is closed: lets go of the parser, which holds this reader in turn."""
+        self._parser = None
+
+
+def _inflate(body: bytes) -> bytes:
+    # 47 reads gzip and zlib headers alike.
+    inflater = zlib.decompressobj(47)
+    try:
+        plain = inflater.decompress(body, MAX_BODY_BYTES)
+    except zlib.error as error:
+        raise BadReplyError(f"the body's encoding is broken: {error}") from None
+    if inflater.unconsumed_tail or not inflater.eof:
+        raise BadReplyError("the encoded body is incomplete or exceeds 8 MB")
+    return plain

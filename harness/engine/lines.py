@@ -1,0 +1,133 @@
+"""The connections of an engine in one of three modes, with connects paced.
+
+`browser`: one connection a visitor, kept while the visit lives. `pooled`: idle connections serve any visitor, the last
+used first. `fresh`: one connection an attempt. At most `MAX_HALF_OPEN` connects are under way at once, because more
+lose SYNs on a listening queue; what waits for its turn has not started, so the wait counts as our lag.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from harness.config.model import ConnectionMode
+from harness.engine.connection import Connection, Owner
+from harness.engine.endpoint import Endpoint
+from harness.engine.player import Player
+
+MAX_HALF_OPEN = 256
+
+
+class Lines:
+    """Carries requests of players over connections to one endpoint, counting what it opens and reuses."""
+
+    __slots__ = ("_endpoint", "_idle", "_loop", "_owner", "_waiting", "counts", "half_open", "mode", "open")
+
+    def __init__(self, loop: Any, endpoint: Endpoint, mode: ConnectionMode, owner: Owner) -> None:
+        self._loop = loop
+        self._endpoint = endpoint
+        self._owner = owner
+        self._idle: list[Connection] = []
+        self._waiting: deque[tuple[bytes, Player]] = deque()
+        self.mode = mode
+        self.half_open = 0
+        self.open: set[Connection] = set()
+        self.counts = _no_counts()
+
+    def carry(self, request: bytes, player: Player) -> Connection | None:
+        """Sends the request; returns the connection, or None when the connect has to wait for its turn."""
+        connection = player.connection
+        if connection is None and self._idle:
+            connection = self._idle.pop()
+            player.connection = connection
+        if connection is not None and connection.usable:
+            self.counts["reused"] += 1
+            connection.send(request, player)
+            return connection
+        if self.half_open >= MAX_HALF_OPEN:
+            self._waiting.append((request, player))
+            return None
+        return self._open(request, player)
+
+    def _open(self, request: bytes, player: Player) -> Connection:
+        connection = player.connection = Connection(self._loop, self._endpoint, self._owner)
+        self.open.add(connection)
+        self.half_open += 1
+        connection.open(request, player)
+        return connection
+
+    def next_waiting(self) -> Connection | None:
+        """Begins the next connect that waits, if there is room; returns its connection."""
+        while self._waiting and self.half_open < MAX_HALF_OPEN:
+            request, player = self._waiting.popleft()
+            if player.state == "flying":
+                return self._open(request, player)
+        return None
+
+    def connected(self, connection: Connection) -> None:
+        """The connection is up."""
+        self.half_open -= 1
+        self.counts["opened"] += 1
+        if self._endpoint.tls is not None:
+            self.counts["tls_resumed" if connection.tls_resumed else "tls_full"] += 1
+
+    def failed(self, connection: Connection) -> None:
+        """The connection failed and is closed."""
+        if connection.connected_ns < 0:
+            self.half_open -= 1
+        self._drop(connection)
+
+    def settled(self, connection: Connection, player: Player, keep_alive: bool) -> None:
+        """The reply has been read: keeps, pools or closes the connection."""
+        if not keep_alive or self.mode == "fresh":
+            self.close(connection)
+            player.connection = None
+        elif self.mode == "pooled":
+            player.connection = connection.carried = None
+            self._idle.append(connection)
+
+    def closed_idle(self, connection: Connection) -> None:
+        """The peer closed the connection while it was idle."""
+        self.counts["closed_by_peer"] += 1
+        if self.mode == "pooled" and connection in self._idle:
+            self._idle.remove(connection)
+        self._drop(connection)
+
+    def over(self, player: Player) -> None:
+        """The visit has ended: its connection is closed."""
+        connection = player.connection
+        if connection is not None:
+            if connection.connecting:
+                self.half_open -= 1
+                connection.connecting = False
+            self.close(connection)
+            player.connection = None
+
+    def close(self, connection: Connection) -> None:
+        """Closes one connection of ours."""
+        connection.close()
+        self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        self.open.discard(connection)
+        player = connection.carried
+        connection.carried = None
+        if player is not None and player.connection is connection:
+            player.connection = None
+
+    def take_counts(self) -> dict[str, int]:
+        """What was counted since the last call."""
+        counts, self.counts = self.counts, _no_counts()
+        return counts
+
+    def close_all(self) -> None:
+        """Closes every connection and forgets what waits."""
+        self._waiting.clear()
+        self._idle.clear()
+        for connection in list(self.open):
+            self.close(connection)
+        self.half_open = 0
+
+
+def _no_counts() -> dict[str, int]:
+    return {"opened": 0, "reused": 0, "closed_by_peer": 0, "tls_full": 0, "tls_resumed": 0}

@@ -1,0 +1,171 @@
+"""Thresholds against what was measured.
+
+A check is answered from counts and merged histograms, never from averages of parts. Two answers are not numbers:
+
+- "never": the percentile falls on attempts without a reply (or steps that never became available). The check fails.
+- "not enough data": fewer than 5 values are expected beyond the percentile (n * (1 - q) < 5: a p99 wants 500 values),
+  or a single event would decide a ratio (n * distance of the limit from 0 or 1 < 1: `> 99.5%` wants 200). Then the
+  check is not ok and the run INVALID, unless at least 5 values lie on the wrong side of the limit: so many losses are
+  the target's, however small the sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from harness.judge.check import Check, quantity
+from harness.judge.threshold import Threshold
+from harness.measure.availability import eventual_counts, first_attempt_counts
+from harness.measure.histogram import Histogram
+from harness.measure.snapshot import Snapshot
+from harness.measure.survival import time_to_event_quantile
+from harness.units import NS_PER_MS
+
+TAIL_SAMPLES = 5
+_TIMED = ("quantile", "mean", "max")
+_UNITS = {"ratio": "ratio", "availability": "ratio", "rate": "/s", "retry_amplification": "", "chain": ""}
+
+
+class _Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a threshold found: `value` in its limit's unit (None: no number), from `count` values.
+
+    `above` counts those above the limit, `note` explains, `infinite` says that the value is "never".
+    """
+
+    value: float | None
+    count: int
+    above: int = 0
+    infinite: bool = False
+    note: str = ""
+
+
+def evaluate(
+    thresholds: Iterable[Threshold], measured: Snapshot, *, arrivals_s: float, measured_s: float
+) -> list[Check]:
+    """One check of kind "slo" for each threshold, in order.
+
+    `measured` holds what is judged; visits arrived for `arrivals_s` of it, all of it took `measured_s` (both in
+    seconds, 0 or more; rates need them above 0).
+    """
+    return [_check(threshold, _observe(threshold, measured, arrivals_s, measured_s)) for threshold in thresholds]
+
+
+def _check(threshold: Threshold, seen: _Observation) -> Check:
+    timed = threshold.function in _TIMED
+    unit = "ms" if timed else _UNITS[threshold.function]
+    scale = NS_PER_MS if timed else 1
+    if seen.infinite:
+        ok = threshold.operator in (">", ">=", "!=")
+    else:
+        ok = seen.value is not None and threshold.holds(seen.value)
+    wrong = seen.above if threshold.operator in ("<", "<=") else seen.count - seen.above
+    plainly_violated = not ok and wrong >= TAIL_SAMPLES
+    wanted = _wanted(threshold)
+    enough = seen.count >= wanted or plainly_violated
+    said = "never" if seen.infinite else "nothing" if seen.value is None else quantity(seen.value / scale, unit)
+    message = f"{said} of {seen.count} values" if timed else said
+    if not enough:
+        message = f"not enough data: {seen.count} values, {wanted} are needed; make the run longer or faster"
+    elif seen.note:
+        message += f"; {seen.note}"
+    return Check(
+        name=threshold.text,
+        kind="slo",
+        ok=ok and enough,
+        observed=None if seen.value is None or seen.infinite else round(seen.value / scale, 6),
+        limit=round(threshold.limit / scale, 6),
+        unit=unit,
+        message=message,
+        enough_data=enough,
+    )
+
+
+def _wanted(threshold: Threshold) -> int:
+    """How many values a threshold needs before its answer means anything."""
+    if threshold.function == "quantile" and threshold.q is not None:
+        return _at_least(TAIL_SAMPLES / (1 - threshold.q))
+    if threshold.function in ("ratio", "availability"):
+        distance = min(threshold.limit, 1 - threshold.limit)
+        return _at_least(1 / distance) if distance > 0 else 1
+    return 0 if threshold.function == "chain" else 1
+
+
+def _at_least(n: float) -> int:
+    return -int(-(n - 1e-6) // 1)
+
+
+def _observe(threshold: Threshold, measured: Snapshot, arrivals_s: float, measured_s: float) -> _Observation:
+    op, cohort = threshold.op, threshold.cohort
+    match threshold.function:
+        case "quantile" | "mean" | "max":
+            return _observe_time(threshold, measured)
+        case "ratio":
+            return _ratio(*_ratio_counts(threshold, measured))
+        case "availability":
+            counts = first_attempt_counts if threshold.subject == "first" else eventual_counts
+            return _ratio(*counts(measured, cohort))
+        case "retry_amplification":
+            firsts = measured.total("first_attempts", op, cohort)
+            value = measured.total("attempts", op, cohort) / firsts if firsts else None
+            return _Observation(value=value, count=firsts)
+        case "chain":
+            events = measured.total("chain", threshold.subject)
+            return _Observation(value=events, count=events)
+        case "rate":
+            events = {
+                "visits": lambda: measured.total("visits_started", cohort),
+                "attempts": lambda: measured.total("attempts", op, cohort),
+                "steps": lambda: measured.total("steps", op, cohort),
+            }[threshold.subject]()
+            over_s = arrivals_s if threshold.subject == "visits" else measured_s
+            if over_s <= 0:
+                return _Observation(value=None, count=0)
+            return _Observation(value=events / over_s, count=max(events, 1))
+
+
+def _ratio(hits: int, base: int) -> _Observation:
+    # Of ratios, the hits are what lies above a limit: a lower bound counts misses, an upper bound hits.
+    return _Observation(value=hits / base if base else None, count=base, above=hits)
+
+
+def _ratio_counts(threshold: Threshold, measured: Snapshot) -> tuple[int, int]:
+    split = measured.by_last(threshold.of, threshold.op, threshold.cohort)
+    if threshold.of == "steps":
+        split = {
+            name: n for name, n in split.items() if name not in ("censored", "dropped") or name == threshold.subject
+        }
+    return split.get(threshold.subject, 0), sum(split.values())
+
+
+def _observe_time(threshold: Threshold, measured: Snapshot) -> _Observation:
+    def find(measure: str) -> Histogram:
+        return measured.histogram(measure, op=threshold.op, cohort=threshold.cohort, row=threshold.row)
+
+    limit_ns = int(threshold.limit)
+    histogram = find(threshold.subject)
+    if threshold.subject == "time_to_available":
+        censored, never = find("time_to_available_censored"), find("time_to_available_never").count
+        unfinished = censored.count + never
+        above = histogram.count_above(limit_ns) + censored.count_above(limit_ns) + never
+        note = f"{never} never became available, {censored.count} were cut off" if unfinished else ""
+    else:
+        censored, never, unfinished = Histogram(), 0, histogram.infinite
+        above = histogram.count_above(limit_ns)
+        note = f"{unfinished} without a reply" if unfinished else ""
+    count = histogram.finite + unfinished
+    if threshold.function == "mean":
+        return _Observation(value=histogram.mean_ns, count=histogram.finite, note=f"{note}, left out" if note else "")
+    if not count:
+        return _Observation(value=None, count=0)
+    q = 1.0 if threshold.q is None else threshold.q
+    if threshold.subject == "time_to_available":
+        value = time_to_event_quantile(histogram, censored, never, q)
+    else:
+        value = histogram.quantile(q)
+    if value is None:
+        if histogram.max_ns is not None:
+            note += f"; the longest that ended took {quantity(histogram.max_ns / NS_PER_MS, 'ms')}"
+        return _Observation(value=None, count=count, above=above, infinite=True, note=note)
+    return _Observation(value=value, count=count, above=above, note=note)

@@ -1,0 +1,138 @@
+"""From trace lines to planned visits: who comes, under which name, and when.
+
+One pass over the trace in constant memory. Only the head of a line is read (`visit`, `visitor`, `at`, the number of
+steps); the line itself travels on as bytes. Clones (`amplify`) and rounds (`loop`) get new identities through a suffix
+that is the same for all visits of a visitor, so returning visitors stay returning visitors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from heapq import heappop, heappush
+
+import msgspec
+
+from harness.plan.arrivals import ArrivalPlan
+from harness.units import NS_PER_S, seconds_to_ns
+
+
+class VisitHead(msgspec.Struct, gc=False):
+    """What the master reads of a trace line."""
+
+    visit: str
+    visitor: str
+    at: float
+    steps: list[msgspec.Raw]
+
+
+class PlannedVisit(msgspec.Struct, gc=False, array_like=True):
+    """A visit with its due time (ns from the run's start; -1 in closed-loop runs) and identity suffix."""
+
+    due_ns: int
+    visit: str
+    visitor: str
+    suffix: str
+    steps: int
+    line: bytes
+
+    @property
+    def name(self) -> str:
+        """The visit's id in this run."""
+        return self.visit + self.suffix
+
+
+_decode_head = msgspec.json.Decoder(VisitHead).decode
+
+
+def _share(key: str) -> float:
+    """A number in [0, 1) that depends on the key alone."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") / 2.0**64
+
+
+def _copies(visitor: str, amplify: float) -> int:
+    """How many times a visitor comes: the fraction is decided per visitor, so its visits stay together."""
+    whole = int(amplify)
+    return whole + (_share(f"amplify/{visitor}") < amplify - whole)
+
+
+def plan_visits(
+    read_lines: Callable[[], Iterable[bytes]],
+    arrivals: ArrivalPlan,
+    *,
+    seed: int,
+    speed: float = 1.0,
+    amplify: float = 1.0,
+    loop: int = 1,
+    duration_ns: int | None = None,
+    limit_visits: int | None = None,
+) -> Iterator[PlannedVisit]:
+    """Yields the run's visits in order of their due time.
+
+    `read_lines` opens the trace anew for each round and gives its visit lines in order of `at`. A recorded plan
+    uses `at / speed`; another plan takes the trace's visits in their order at its own times. `duration_ns` cuts the
+    plan (visits due at or after it are not planned). Clones are shifted by up to one second, each by its own fixed
+    amount, so that they do not arrive in step. The trace's end ends the plan, whatever the rate says.
+    """
+    identified = _identify(read_lines, amplify=amplify, loop=loop, speed=speed)
+    if arrivals.closed_slots is not None:
+        timed: Iterator[PlannedVisit] = identified
+    elif arrivals.recorded:
+        timed = _cut(identified, duration_ns)
+    else:
+        timed = _cut(_retime(identified, arrivals.offsets_ns(seed)), duration_ns)
+    for number, visit in enumerate(timed):
+        if limit_visits is not None and number >= limit_visits:
+            return
+        if arrivals.closed_slots is not None:
+            visit.due_ns = -1
+        yield visit
+
+
+def _cut(visits: Iterator[PlannedVisit], duration_ns: int | None) -> Iterator[PlannedVisit]:
+    for visit in visits:
+        if duration_ns is not None and visit.due_ns >= duration_ns:
+            return
+        yield visit
+
+
+def _retime(visits: Iterator[PlannedVisit], offsets_ns: Iterator[int]) -> Iterator[PlannedVisit]:
+    # The offsets come second: the last visit must not consume a time that nobody uses.
+    for visit in visits:
+        due_ns = next(offsets_ns, None)
+        if due_ns is None:
+            return
+        visit.due_ns = due_ns
+        yield visit
+
+
+def _identify(
+    read_lines: Callable[[], Iterable[bytes]], *, amplify: float, loop: int, speed: float
+) -> Iterator[PlannedVisit]:
+    """All visits of all rounds and clones, in order of time."""
+    pending: list[tuple[int, int, PlannedVisit]] = []
+    serial = 0
+    round_start_ns = 0
+    for round_number in range(loop):
+        tag = f"@{round_number}" if round_number else ""
+        last_ns = 0
+        count = 0
+        for line in read_lines():
+            head = _decode_head(line)
+            at_ns = round_start_ns + round(seconds_to_ns(head.at) / speed)
+            last_ns = max(last_ns, at_ns)
+            count += 1
+            while pending and pending[0][0] <= at_ns:
+                yield heappop(pending)[2]
+            for copy in range(_copies(head.visitor, amplify)):
+                suffix = f"~{copy}{tag}" if copy else tag
+                shift_ns = int(_share(f"shift/{head.visitor}/{suffix}") * NS_PER_S) if copy else 0
+                visit = PlannedVisit(at_ns + shift_ns, head.visit, head.visitor, suffix, len(head.steps), line)
+                serial += 1
+                heappush(pending, (visit.due_ns, serial, visit))
+        if not count:
+            break
+        # The next round begins one mean gap after the last arrival, so that the seam is like any other gap.
+        round_start_ns = last_ns + (last_ns - round_start_ns) // count
+    while pending:
+        yield heappop(pending)[2]

@@ -1,0 +1,131 @@
+"""A trace file, read and written line by line: one header, then one visit a line (interfaces: "Trace file").
+
+Reading is lazy and in constant memory. `open_trace` gives raw lines, for those who move or sample them without looking
+inside; `read_visits` gives decoded visits. `encode_visit` writes the canonical form of a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+from harness.errors import TraceError
+from harness.trace.lines import BadLines, read_lines, source_name
+from harness.trace.model import Header, Step, Visit
+
+_header_decoder = msgspec.json.Decoder(Header)
+_visit_decoder = msgspec.json.Decoder(Visit)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadVisit:
+    """One visit as it stood in a file: its line number (from 1), the line's bytes, and the decoded visit."""
+
+    line: int
+    raw: bytes
+    visit: Visit
+
+
+def open_trace(
+    source: str | Path, bad: BadLines | None = None, *, tap: Callable[[bytes], object] | None = None
+) -> tuple[Header, Iterator[tuple[int, bytes]]]:
+    """The header of a trace, and its visits as lazy (line number, raw line) pairs in file order.
+
+    `source` is a path or `-`; the compression is found out. `bad` decides about lines that are no text (default: the
+    first one raises); lines are not decoded here. `tap` sees every uncompressed byte.
+    Raises `TraceError`, naming file and line, for a missing, empty, cut-off or damaged file and for a missing header.
+    """
+    bad = bad or BadLines()
+    lines = read_lines(source, bad, tap=tap)
+    return _read_header(lines, source_name(source), bad)[1], lines
+
+
+def read_visits(
+    source: str | Path, bad: BadLines | None = None, *, tap: Callable[[bytes], object] | None = None
+) -> tuple[Header, Iterator[ReadVisit]]:
+    """As `open_trace`, with every line decoded; a line that is no visit goes to `bad`."""
+    bad = bad or BadLines()
+    header, lines = open_trace(source, bad, tap=tap)
+    return header, _decoded(lines, source_name(source), bad)
+
+
+def head_lines(source: str | Path, count: int, bad: BadLines | None = None) -> Iterator[bytes]:
+    """A valid trace of the first `count` visits of `source`: its lines unchanged, the header without its totals."""
+    bad = bad or BadLines()
+    lines = read_lines(source, bad)
+    header = orjson.loads(_read_header(lines, source_name(source), bad)[0])
+    yield orjson.dumps({key: value for key, value in header.items() if key not in ("visits", "span_s")})
+    for _, (_, line) in zip(range(count), lines, strict=False):
+        yield line
+
+
+def decode_visit(raw: bytes, where: str) -> Visit:
+    """The visit of one line; raises `TraceError` "`where`: reason" when it is none.
+
+    Only the shape is checked here; `harness.trace.check` knows the rules of the content.
+    """
+    try:
+        return _visit_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise TraceError(f"{where}: not a visit: {error}") from error
+
+
+def encode_visit(visit: Visit) -> bytes:
+    """The canonical line of a visit, without line end: keys in the order of the format, whole numbers without `.0`."""
+    line: dict[str, Any] = {
+        "visit": visit.id,
+        "visitor": visit.visitor,
+        "at": _number(visit.at),
+        "cohort": visit.cohort,
+        "returns": visit.returns,
+    }
+    if visit.account is not None:
+        line["account"] = visit.account
+    line["steps"] = [_step(step) for step in visit.steps]
+    return msgspec.json.encode(line)
+
+
+def encode_header(header: Header) -> bytes:
+    """The first line of a trace, without line end."""
+    fields = {"harness_trace": 1, **msgspec.to_builtins(header)}
+    fields["anonymized"] = header.anonymized
+    return orjson.dumps(fields)
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {"op": step.op, "think": _number(step.think), "identity": step.identity, "request": step.request}
+
+
+def _number(seconds: float) -> int | float:
+    return int(seconds) if float(seconds).is_integer() else seconds
+
+
+def _decoded(lines: Iterator[tuple[int, bytes]], name: str, bad: BadLines) -> Iterator[ReadVisit]:
+    for number, raw in lines:
+        try:
+            visit = decode_visit(raw, f"{name}:{number}")
+        except TraceError as error:
+            bad.add(error)
+        else:
+            yield ReadVisit(number, raw, visit)
+
+
+def _read_header(lines: Iterator[tuple[int, bytes]], name: str, bad: BadLines) -> tuple[bytes, Header]:
+    """The first line, raw and decoded. It cannot be skipped, whatever `bad` does with later lines."""
+    skipped = bad.count
+    number, raw = next(lines, (1, b""))
+    if bad.count > skipped:
+        raise TraceError(bad.messages[-1])
+    if not raw:
+        raise TraceError(f"{name}: the trace is empty: its first line must be a header")
+    try:
+        return raw, _header_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise TraceError(
+            f'{name}:{number}: not a trace header ({error}): the first line must be like {{"harness_trace":1}}'
+        ) from error
