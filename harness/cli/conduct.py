@@ -154,19 +154,3 @@ def _keep_logs(folder: Path, out: Path, people: TextIO) -> None:
     except OSError as error:
         # The run itself is stored and judged; a full disk here must not replace its verdict.
         print(f"logs could not be kept in {near(out)}: {error.strerror}", file=people, flush=True)
-
-
-def profile_run(path: str) -> RunConfig:
-    """The configuration of a run under plain Locust: a profile and the environment, checked like `harness run` does.
-
-    Raises `HarnessError` for whatever keeps it from running.
-    """
-    from harness.cli.options import checks
-    from harness.cli.run import complete
-    from harness.config.resolve import settle
-
-    config = complete(settle({}, os.environ, checks(), path))
-    facts = check_trace(config.trace, config.on_bad_line)
-    resolve_headers(config.headers, os.environ)
-    _require_account(config, resolve_endpoint(config))
-    return absolute_paths(msgspec.structs.replace(config, trace_digest=facts.digest))

@@ -20,8 +20,8 @@ from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
 from harness.cli.fabric import CONTROL_FD, EVENTS_FD
-from harness.cli.conduct import profile_run
 from harness.cli.master_run import MasterRun
+from harness.cli.run import settle_profile
 from harness.config.model import RunConfig
 from harness.errors import ExitCode, HarnessError, InternalError, UsageError
 from harness.fleet.fabric import EngagementUser, MasterFabric, RunShape, attach_local, attach_master, attach_worker
@@ -49,8 +49,9 @@ def _attach(environment: Any, runner: Any, **_: Any) -> None:
     Master(environment, runner)
 
 
-events.init_command_line_parser.add_listener(_add_arguments)
-events.init.add_listener(_attach)
+_events: Any = events
+_events.init_command_line_parser.add_listener(_add_arguments)
+_events.init.add_listener(_attach)
 
 
 class Master:
@@ -133,6 +134,4 @@ def _load_config(path: str) -> RunConfig:
         raise UsageError("no configuration: add --harness-config PROFILE.toml (or start with `harness run`)")
     if Path(path).suffix == ".json":
         return msgspec.json.decode(Path(path).read_bytes(), type=RunConfig)
-    from harness.cli.run import settle_profile
-
     return settle_profile(path)

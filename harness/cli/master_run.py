@@ -244,7 +244,10 @@ class MasterRun:
     # The end
 
     def finish(self) -> int:
-        """Summarises, judges, writes, tells; returns the exit code. Raises `StorageError` when nothing can be written."""
+        """Summarises, judges, writes, tells; returns the exit code. Raises `StorageError` when nothing can be written.
+
+        A run that never began leaves a partial folder and tells why.
+        """
         conductor = self.conductor
         try:
             if not conductor.t0_ns:

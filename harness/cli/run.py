@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import click
@@ -14,6 +14,9 @@ import msgspec
 from harness.cli.options import read_settings, setting_options, show_settings
 from harness.config.model import RunConfig
 from harness.config.resolve import Settled
+
+if TYPE_CHECKING:
+    from harness.config.model import RunConfig
 from harness.errors import UsageError
 
 
@@ -56,9 +59,9 @@ def run_config(settled: Settled) -> RunConfig:
     from harness.config.build import build_config
     from harness.store.layout import default_run_name
 
-    trace = str(settled.values["trace"])
-    if not trace:
+    if not settled.values["trace"]:
         raise UsageError("no trace given: write harness run TRACE, or set load.trace in the profile")
+    trace = str(settled.values["trace"])
     run_id = uuid4().hex[:12]
     scenario = "stdin" if trace == "-" else Path(trace).name.partition(".")[0]
     if not settled.values["out_dir"]:

@@ -1,8 +1,8 @@
 """Locust as the fabric: users that only park, a shape that ends when the run has ended, and our messages on its wire.
 
-Locust moves users between workers as it likes (a late worker, a lost one), so nothing depends on which or how many a worker
-has. The shape keeps Locust running until the run is finished, drained and written; only then do the workers quit, and
-`test_stopping`, which Locust fires first when somebody stops it, waits for that, bounded.
+Locust moves users between workers as it likes (a late worker, a lost one), so nothing depends on which or how many a
+worker has. The shape keeps Locust running until the run is finished, drained and written; only then do the workers
+quit, and `test_stopping`, which Locust fires first when somebody stops it, waits for that, bounded.
 """
 
 from __future__ import annotations
@@ -127,13 +127,15 @@ def attach_master(environment: Any, runner: MasterRunner, **hooks: Any) -> Maste
         # Locust knows its workers by client ids, we by incarnations; a client that Locust has dropped is not addressed.
         client = clients.get(message.incarnation)
         if client is not None and client in runner.clients:
-            runner.send_message(CHANNEL, encode(message), client_id=client)
+            runner_send(CHANNEL, encode(message), client_id=client)
 
     def receive(msg: Any, **_: Any) -> None:
         message = decode_from_worker(msg.data)
         clients[message.incarnation] = msg.node_id
         fabric.receive(message)
 
+    # Locust annotates a message's data as a dict, but packs whatever it is given.
+    runner_send: Any = runner.send_message
     clients: dict[str, str] = {}
     fabric = MasterFabric(environment, send, **hooks)
     runner.register_message(CHANNEL, receive)
@@ -143,8 +145,10 @@ def attach_master(environment: Any, runner: MasterRunner, **hooks: Any) -> Maste
 def attach_worker(environment: Any, runner: WorkerRunner) -> WorkerNode:
     """Puts the harness on a Locust worker and lets it live."""
 
+    runner_send: Any = runner.send_message
+
     def send(message: FromWorker) -> None:
-        runner.send_message(CHANNEL, encode(message))
+        runner_send(CHANNEL, encode(message))
 
     def receive(msg: Any, **_: Any) -> None:
         node.receive(decode_from_master(msg.data))

@@ -17,6 +17,7 @@ from harness.units import NS_PER_MS, NS_PER_US
 
 MAX_POINTS = 900
 TABLE_ROWS = 24
+CURVE_MEASURES = ("response_time", "service_time", "time_to_available")
 
 _GOOD = ("available", "accepted")
 _OUTCOME_COLOURS = {
@@ -193,14 +194,12 @@ def _latency(series: Sequence[Mapping[str, Any]]) -> Chart:
 
 
 def _percentiles(curves: Mapping[str, Curve]) -> Chart:
-    colours = {
-        "response_time": ("blue", ()),
-        "service_time": ("green", (6, 4)),
-        "time_to_available": ("orange", (2, 3)),
-    }
-    x = sorted({q for measure in colours for q, _ in curves.get(measure, ())})
+    styles: dict[str, tuple[str, Sequence[int]]] = dict(
+        zip(CURVE_MEASURES, (("blue", ()), ("green", (6, 4)), ("orange", (2, 3))), strict=True)
+    )
+    x = sorted({q for measure in styles for q, _ in curves.get(measure, ())})
     lines = []
-    for measure, (colour, dash) in colours.items():
+    for measure, (colour, dash) in styles.items():
         values = dict(curves.get(measure, ()))
         lines.append(Line(MEASURES[measure], colour, [values.get(q) for q in x], dash))
     return Chart(

@@ -15,29 +15,27 @@ from typing import Any, Literal
 import msgspec
 
 from harness.sim import replies
+from harness.sim.acquaintance import BAD_SID, BAD_VID, GOOD, acquaintance
 from harness.sim.ids import Draws, draw, page_id, session_id, unit, visitor_id
 from harness.sim.inspection import Inspected, inspector
 from harness.sim.queue import SlotQueue, service_time, thaw_ns
 from harness.sim.replies import Offer
 from harness.sim.route import Call, known_version, well_formed_account, well_formed_id
-from harness.sim.scenario import FaultKind, Scenario
+from harness.sim.scenario import Cold, FaultKind, Scenario
 from harness.sim.truth import Truth
 from harness.sim.visitors import Account, Session, Visitor
 from harness.units import NS_PER_MS, NS_PER_S
 from harness.wire import codes
 
 JSON_TYPE = b"Content-Type: application/json;charset=UTF-8\r\n"
-# What the ids of a call turned out to be: a live pair, or what the service need not accept.
-_GOOD = frozenset({"kept", "renewed"})
-_BAD_VID = frozenset({"vidless", "adopted"})
-_BAD_SID = frozenset({"expired", "crossed", "unknown_sid"})
 
 
 class Decision(msgspec.Struct, gc=False):
     """What to do with a call: answer `delay_ns` after its arrival, or spoil it (`fault`) by a reset or a hang.
 
     `outcome` is the name of a `visitor.records.Result`, or `hang`; `met` says what the ids of the call turned out to
-    be (`_met`), if they were looked at. `headers` are complete header lines. `vid` and `sid` are those of the reply.
+    be (`acquaintance`), if they were looked at. `headers` are complete header lines. `vid` and
+    `sid` are those of the reply.
     """
 
     outcome: str
@@ -67,6 +65,7 @@ class Behaviour:
         self._service_time = service_time(scenario.service)
         self._queue = SlotQueue(scenario.service.slots, scenario.service.max_waiting, scenario.freezes)
         self._levels_ns = [level.at_ns for level in scenario.availability.levels]
+        self._may_be_cold = scenario.cold != Cold()
         self._offers: dict[str, Offer] = {}
 
     def handle(self, now_ns: int, call: Call, body: bytes) -> Decision:
@@ -91,9 +90,9 @@ class Behaviour:
             return self._spoil(at_ns, fault, call)
         if not known_version(call.version):
             return self._refuse(at_ns, 400, "client_error", "Illegal Version", codes.ILLEGAL_VERSION)
-        met = _met(account, visitor, call)
+        met = acquaintance(account, visitor, call)
         if (
-            met not in _GOOD
+            met not in GOOD
             and call.op == "get_engagement"
             and not (well_formed_id(call.vid) and well_formed_id(call.sid))
         ):
@@ -101,7 +100,7 @@ class Behaviour:
         inspected = self._inspect(call.op, body)
         if inspected.complaint is not None:
             return self._refuse(at_ns, 400, "client_error", inspected.complaint, codes.INVALID_VALUE, met)
-        if self._cold(account, at_ns):
+        if self._may_be_cold and self._cold(account, at_ns):
             return self._load(at_ns, call, account, visitor, draws, met)
         if call.op == "update":
             return self._update(at_ns, call, visitor, draws, met, inspected)
@@ -110,9 +109,9 @@ class Behaviour:
     def _engage(
         self, at_ns: int, call: Call, account: Account, visitor: Visitor | None, draws: Draws, met: str
     ) -> Decision:
-        if self.scenario.bad_ids != "new_session" and (met in _BAD_VID or met in _BAD_SID):
+        if self.scenario.bad_ids != "new_session" and (met in BAD_VID or met in BAD_SID):
             return self._refuse_ids(at_ns, call, met)
-        session = visitor.sessions[call.sid] if visitor and call.sid and met in _GOOD else None
+        session = visitor.sessions[call.sid] if visitor and call.sid and met in GOOD else None
         if session is None and account.full(visitor):
             self.truth.capped += 1
             return self._refuse(at_ns, 503, "server_error", "Too many sessions", met=met)
@@ -138,7 +137,7 @@ class Behaviour:
     def _update(
         self, at_ns: int, call: Call, visitor: Visitor | None, draws: Draws, met: str, inspected: Inspected
     ) -> Decision:
-        if visitor is None or call.sid is None or met not in _GOOD:
+        if visitor is None or call.sid is None or met not in GOOD:
             return self._refuse_ids(at_ns, call, met)
         session = visitor.sessions[call.sid]
         known = self._offer(call.account)
@@ -186,7 +185,7 @@ class Behaviour:
     def _refuse_ids(self, at_ns: int, call: Call, met: str) -> Decision:
         if call.op == "get_engagement" and self.scenario.bad_ids == "401":
             return self._refuse(at_ns, 401, "rejected", "Unauthorized", met=met)
-        if met in _BAD_SID or met in ("returned", "loaded"):
+        if met in BAD_SID or met in ("returned", "loaded"):
             return self._refuse(at_ns, 404, "rejected", "Invalid session id", codes.BAD_SID, met)
         return self._refuse(at_ns, 404, "rejected", "Invalid visitor id", codes.BAD_VID, met)
 
@@ -275,22 +274,6 @@ class Behaviour:
         if offer is None:
             offer = self._offers[account] = Offer(self.scenario.engagement, self._seed, account)
         return offer
-
-
-def _met(account: Account, visitor: Visitor | None, call: Call) -> str:
-    """What the ids of a call turn out to be; the names are those of the truth's `chain`."""
-    if call.vid is None:
-        return "started" if call.sid is None else "vidless"
-    if visitor is None:
-        return "adopted"
-    if call.sid is None:
-        return "returned" if visitor.sessions or visitor.ended else "loaded"
-    session = visitor.sessions.get(call.sid)
-    if session is not None:
-        return "renewed" if account.spent(session) and call.op == "get_engagement" else "kept"
-    if call.sid in visitor.ended:
-        return "expired"
-    return "crossed" if call.sid in account.sessions else "unknown_sid"
 
 
 def _reports(event: dict[str, Any], session: Session, offer: Offer) -> bool:

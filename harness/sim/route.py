@@ -9,8 +9,12 @@ import msgspec
 
 from harness.trace.model import Op
 
-_TARGET = re.compile(r"/api/account/([^/?]*)/app/engagement/visitors(?:/([^/?]*))?/?(?:\?(.*))?", re.DOTALL)
-_PARAMETER = re.compile(r"(?:\A|&)(v|sid)=([^&]*)")
+# The query in the documented order, v then sid, is taken apart at once; what follows is looked at only if there is any.
+_TARGET = re.compile(
+    r"/api/account/([^/?]*)/app/engagement/visitors(?:/([^/?]*))?/?"
+    r"(?:\?(?:v=([^&]*))?(?:&?sid=([^&]*))?(.*))?",
+    re.DOTALL,
+)
 _OPS: dict[bytes, Op] = {b"POST": "get_engagement", b"PUT": "update"}
 # What an id may look like at most: ids are opaque, but these characters survive a path and a query unescaped.
 _ID = re.compile(r"[A-Za-z0-9._~:@+=-]{1,128}")
@@ -34,9 +38,12 @@ def route(method: bytes, target: bytes, attempt: str = "") -> Call | None:
     match = _TARGET.fullmatch(target.decode("latin-1")) if op is not None else None
     if op is None or match is None:
         return None
-    account, vid, query = match.groups()
-    parameters = dict(_PARAMETER.findall(query)) if query else {}
-    call = Call(op, account, vid or None, parameters.get("sid"), parameters.get("v"), attempt)
+    account, vid, version, sid, rest = match.groups()
+    if rest:
+        for name, _, value in (pair.partition("=") for pair in rest.split("&")):
+            version = value if name == "v" else version
+            sid = value if name == "sid" else sid
+    call = Call(op, account, vid or None, sid, version, attempt)
     if b"%" in target:
         call.account = unquote(account)
         call.vid = unquote(vid) if vid else None

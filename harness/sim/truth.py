@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from harness.units import NS_PER_MS
+from harness.sim.acquaintance import UNKNOWN
+from harness.units import NS_PER_MS, NS_PER_US
 
 # Times below 2**11 microseconds are kept exactly, longer ones to 11 binary digits: an error of at most 0.05 %.
 _EXACT_BITS = 11
-_NS_PER_US = 1_000
-_NS_PER_US_HALF = 500
 
 ENGAGED = frozenset({"available", "not_available", "accepted"})
-# Facts about a call's ids that mean: the service knows nothing of them.
-_UNKNOWN = ("adopted", "crossed", "unknown_sid", "vidless")
 
 
 class ServiceTimes:
@@ -36,7 +33,7 @@ class ServiceTimes:
         self._total_ns += time_ns
         if time_ns > self._max_ns:
             self._max_ns = time_ns
-        time_us = (time_ns + _NS_PER_US_HALF) // _NS_PER_US
+        time_us = (time_ns + NS_PER_US // 2) // NS_PER_US
         shift = time_us.bit_length() - _EXACT_BITS
         if shift > 0:
             time_us = (time_us >> shift << shift) + (1 << shift >> 1)
@@ -139,7 +136,7 @@ class Truth:
                 chain["rejected"] += count
             elif op == "get_engagement" and outcome in ENGAGED:
                 chain[met] += count
-        unknown = sum(count for (_, _, met), count in self._decided.items() if met in _UNKNOWN)
+        unknown = sum(count for (_, _, met), count in self._decided.items() if met in UNKNOWN)
         return {
             "attempts": {
                 "total": by_op.total(),
