@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -75,13 +75,16 @@ def _rendered(stored: StoredRun, form: str, measure: str) -> str:
     return render_text(summary)
 
 
-def _html(stored: StoredRun, summary: dict[str, object]) -> str:
+def _html(stored: StoredRun, summary: dict[str, Any]) -> str:
+    from math import ceil
+
     from harness.measure.slices import from_lines, merge_from
     from harness.report.charts import CURVE_MEASURES, percentile_curve
     from harness.report.html import render_html
 
-    whole = merge_from(from_lines(stored.slices()))
-    curves = {measure: percentile_curve(whole.histogram(measure)) for measure in CURVE_MEASURES}
+    # The same part of the run that the summary's times are of: whole seconds after the warm-up.
+    measured = merge_from(from_lines(stored.slices()), ceil(summary.get("phases", {}).get("warmup_s", 0)))
+    curves = {measure: percentile_curve(measured.histogram(measure)) for measure in CURVE_MEASURES}
     known = {measure: curve for measure, curve in curves.items() if curve}
     return render_html(summary, stored.series, known or None, _notes(stored))
 

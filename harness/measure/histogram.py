@@ -123,13 +123,15 @@ class Histogram(msgspec.Struct):
         return min(max(bucket_midpoint(index), self.lowest), self.highest)
 
     def quantile(self, q: float) -> int | None:
-        """The smallest value that at least `q` (0 to 1) of all values do not exceed, within 0.1 %.
+        """The smallest value that at least `q` (0 to 1) of all values do not exceed, within 0.1 %; extremes are exact.
 
         None when there is no value, or when the rank falls on the infinite ones.
         """
         if not 0.0 <= q <= 1.0:
             raise ValueError(f"a quantile lies between 0 and 1, not {q}")
         rank = max(ceil(q * self.count - 1e-9), 1)
+        if rank == self.finite:
+            return self.highest
         seen = 0
         for index in sorted(self.counts):
             seen += self.counts[index]

@@ -26,6 +26,6 @@ def time_to_event_quantile(events: Histogram, censored: Histogram, never: int, q
         if ended:
             still *= 1.0 - ended / waiting
             if 1.0 - still >= q - 1e-9:
-                return events.value_at(index)
+                return events.highest if q == 1.0 else events.value_at(index)
         waiting -= ended + censored.counts.get(index, 0)
     return None

@@ -206,7 +206,7 @@ def _percentiles(curves: Mapping[str, Curve]) -> Chart:
         key="percentiles",
         section="times",
         title="Time by percentile",
-        caption="The whole run; both axes are logarithmic, each step to the right is ten times rarer.",
+        caption="Without the warm-up; both axes are logarithmic, each step to the right is ten times rarer.",
         unit="ms",
         x=[1 / (1 - q) for q in x],
         lines=_lines(lines),

@@ -1,7 +1,7 @@
 """`.hlog`: one measure second by second in HdrHistogram's log format (1.3), the exchange format of other latency tools.
 
-HdrHistogram has no place for a request that never got a reply; how many there were is said in a comment, and a tool that
-reads only the histograms will see too rosy a tail.
+HdrHistogram has no place for a request that never got a reply; how many there were is said in a comment, and a tool
+that reads only the histograms will see too rosy a tail.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ SECONDS, VISITS_A_SECOND = 12, 50
 COHORTS = ("desktop", "mobile")
 THRESHOLDS = (
     "p95(response_time{op=get_engagement}) < 200ms",
-    "p99(service_time{cohort=mobile}) < 1s",
+    "p95(service_time{cohort=mobile}) < 1s",
     "p90(time_to_available) < 1500ms",
     "availability(eventual) > 90%",
     "ratio(accepted) > 99%",

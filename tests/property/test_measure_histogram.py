@@ -47,7 +47,7 @@ def test_buckets_are_ordered(one: int, other: int) -> None:
 
 @given(samples, st.integers(0, 5), quantiles)
 def test_quantile_is_that_of_the_sorted_list(sample: list[int], infinite: int, q: float) -> None:
-    """Any quantile is within 0.1 % of the sorted list's; None exactly when the rank falls on infinite ones or nothing."""
+    """Any quantile is within 0.1 % of the sorted list's; None exactly when its rank falls on infinite ones."""
     found, expected = of(sample, infinite).quantile(q), exact_quantile(sample, infinite, q)
     if expected is None:
         assert found is None
@@ -87,6 +87,7 @@ def test_exact_figures_are_exact(sample: list[int], infinite: int) -> None:
     histogram = of(sample, infinite)
     assert (histogram.count, histogram.finite, histogram.total_ns) == (len(sample) + infinite, len(sample), sum(sample))
     assert (histogram.min_ns, histogram.max_ns) == (min(sample, default=None), max(sample, default=None))
+    assert histogram.quantile(1.0) == (None if infinite else max(sample, default=None))
     assert histogram.mean_ns == (sum(sample) / len(sample) if sample else None)
 
 

@@ -65,7 +65,7 @@ def test_limits(run_summary: RunSummary, path: tuple[str, ...], edge: float, bey
         block[last] = value
         answer = by_name(summary)[check]
         assert answer.ok is ok
-        assert ok or "at most" in answer.message and ":" in answer.message
+        assert ok or ("at most" in answer.message and ":" in answer.message)
 
 
 def test_limits_come_from_the_profile(run_summary: RunSummary) -> None:

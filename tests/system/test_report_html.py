@@ -1,0 +1,90 @@
+"""The HTML report in a real browser: it draws every chart, in light and dark, and the console stays silent."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.report.charts import CURVE_MEASURES, percentile_curve
+from harness.report.html import render_html
+
+pytestmark = [pytest.mark.system, pytest.mark.chromium]
+
+MADE_UP = Path(__file__).parents[1] / "unit" / "report" / "made_up_run.py"
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--v=0",
+    "--virtual-time-budget=3000",
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """The path of Chromium; without it the tests are skipped, in CI they fail."""
+    found = shutil.which("chromium")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium is missing: apt-get install chromium")
+        pytest.skip("chromium is missing: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a made-up run whose error messages try to be markup."""
+    summary, series, whole = runpy.run_path(str(MADE_UP))["made_up_run"]()
+    curves = {measure: percentile_curve(whole.histogram(measure)) for measure in CURVE_MEASURES}
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render_html(summary, series, curves))
+    return path
+
+
+def opened(chromium: str, page: Path, profile: Path, *flags: str) -> tuple[str, list[str]]:
+    """The document after its scripts ran, and what the console said."""
+    ran = subprocess.run(
+        [chromium, *FLAGS, f"--user-data-dir={profile}", *flags, "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return ran.stdout, re.findall(r"CONSOLE.*", ran.stderr)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_chart_is_drawn_and_nothing_is_complained_about(
+    chromium: str, page: Path, tmp_path: Path, scheme: str
+) -> None:
+    """Six canvases in their places, no console message, and no hostile text became an element."""
+    dark = ["--blink-settings=preferredColorScheme=0"] if scheme == "dark" else []
+    document, console = opened(chromium, page, tmp_path / "profile", *dark)
+    assert console == []
+    keys = re.findall(r'<div class="chart" id="chart-(\w+)"[^>]*><div class="uplot', document)
+    assert keys == ["rates", "lag", "outcomes", "latency", "percentiles", "errors"]
+    assert document.count("<canvas") == len(keys)
+    assert "<img" not in document
+
+
+def test_a_console_error_would_be_noticed(chromium: str, tmp_path: Path) -> None:
+    """The check above can fail: a page that throws and one that the policy stops are both heard."""
+    broken = tmp_path / "broken.html"
+    broken.write_text("<!doctype html><script>throw new Error('heard')</script>")
+    assert "heard" in " ".join(opened(chromium, broken, tmp_path / "one")[1])
+    blocked = tmp_path / "blocked.html"
+    policy = "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'\">"
+    blocked.write_text(f"<!doctype html>{policy}<script>1</script>")
+    assert "Content Security Policy" in " ".join(opened(chromium, blocked, tmp_path / "two")[1])
