@@ -71,9 +71,7 @@ def conduct(config: RunConfig, *, as_json: bool, quiet: bool, people: TextIO, co
             _keep_logs(folder, Path(config.out_dir), people)
         ending = ending_line(summary)
         if ending is not None:
-            print(
-                f"harness: error: {ending}\nrun folder: {near(Path(config.out_dir))}", file=people, flush=True
-            )
+            print(f"harness: error: {ending}\nrun folder: {near(Path(config.out_dir))}", file=people, flush=True)
         return int(summary["verdict"]["exit_code"])
 
 

@@ -23,6 +23,7 @@ from harness.cli.children import Child
 from harness.config.files import packaged
 from harness.config.model import RunConfig
 
+# The same names as in harness.fleet.entry, which this process must not import: it patches the standard library.
 EVENTS_FD = "HARNESS_EVENTS_FD"
 CONTROL_FD = "HARNESS_CONTROL_FD"
 

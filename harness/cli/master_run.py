@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from time import monotonic_ns
+from time import monotonic_ns, sleep
 from typing import Any
 
-import gevent
+import msgspec
 
 import harness
 from harness.config.build import public_config
@@ -32,6 +32,7 @@ from harness.measure.slices import to_lines
 from harness.measure.snapshot import Snapshot
 from harness.plan.arrivals import parse_arrivals
 from harness.plan.schedule import plan_visits
+from harness.report.charts import CURVE_MEASURES, percentile_curve
 from harness.report.html import render_html
 from harness.report.text import render_text
 from harness.store.run_folder import RunFolder
@@ -275,14 +276,18 @@ class MasterRun:
             workers=[_worker_facts(member) for member in conductor.everyone()],
             rng=Random(f"bootstrap/{config.seed}"),
         )
-        summary["verdict"] = judge(summary, self._measured, thresholds=self._thresholds, limits=config.validity)
+        limits = msgspec.structs.replace(
+            config.validity, workers_lost=max(config.validity.workers_lost, config.tolerate_worker_loss)
+        )
+        summary["verdict"] = judge(summary, self._measured, thresholds=self._thresholds, limits=limits)
         self._verdict = summary["verdict"]["status"]
+        notes = [f"The run was cut short: {conductor.interrupted}."] if conductor.interrupted is not None else []
         if conductor.interrupted is not None:
             self._store(lambda: self._folder.mark_partial(conductor.interrupted or ""))
         self._store(
             lambda: self._folder.finish(
                 summary,
-                render_html(summary, self._series),
+                render_html(summary, self._series, self._curves(), notes),
                 {"ended_at": datetime.now(UTC).isoformat(timespec="milliseconds")},
             )
         )
@@ -297,6 +302,10 @@ class MasterRun:
         )
         self._linger()
         return int(summary["verdict"]["exit_code"])
+
+    def _curves(self) -> dict[str, list[tuple[float, float]]]:
+        histograms = {measure: self._measured.histogram(measure) for measure in CURVE_MEASURES}
+        return {measure: percentile_curve(histogram) for measure, histogram in histograms.items() if histogram.count}
 
     def _run_facts(self, conductor: Conductor) -> RunFacts:
         config = self._config
@@ -349,7 +358,7 @@ class MasterRun:
             return
         scrapes, until_ns = server.scrapes, monotonic_ns() + self._config.linger_ns
         while server.scrapes == scrapes and monotonic_ns() < until_ns:
-            gevent.sleep(_LINGER_TURN_S)
+            sleep(_LINGER_TURN_S)
 
 
 def _worker_facts(member: Member) -> WorkerFacts:

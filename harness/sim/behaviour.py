@@ -27,6 +27,7 @@ from harness.sim.visitors import Account, Session, Visitor
 from harness.units import NS_PER_MS, NS_PER_S
 from harness.wire import codes
 
+TEXT_TYPE = b"Content-Type: text/plain;charset=UTF-8\r\n"
 JSON_TYPE = b"Content-Type: application/json;charset=UTF-8\r\n"
 
 
@@ -172,8 +173,8 @@ class Behaviour:
         if fault == "reset" or fault == "hang":
             return Decision(fault, delay_ns, 0, fault=fault)
         if fault == "throttled":
-            headers = JSON_TYPE + b"Retry-After: %d\r\n" % self.scenario.retry_after_s
-            return Decision("throttled", delay_ns, 429, self._error(at_ns, "Too many requests"), headers)
+            headers = TEXT_TYPE + b"Retry-After: %d\r\n" % self.scenario.retry_after_s
+            return Decision("throttled", delay_ns, 429, b"Too many requests", headers)
         if fault == "redirect":
             return Decision("redirect", delay_ns, 302, b"", b"Location: /moved\r\n")
         if fault == "garbage":
@@ -192,10 +193,13 @@ class Behaviour:
     def _refuse(
         self, at_ns: int, http_status: int, outcome: str, message: str, code: int | None = None, met: str = ""
     ) -> Decision:
+        """A refusal: with its documented code as a JSON body, or, where the body is left open, as plain text."""
         delay_ns = thaw_ns(self.scenario.freezes, at_ns) - at_ns
+        if code is None:
+            return Decision(outcome, delay_ns, http_status, message.encode(), TEXT_TYPE, met=met)
         return Decision(outcome, delay_ns, http_status, self._error(at_ns, message, code), met=met)
 
-    def _error(self, at_ns: int, message: str, code: int | None = None) -> bytes:
+    def _error(self, at_ns: int, message: str, code: int) -> bytes:
         now_ns = at_ns + (self.epoch_ns or 0) + self._wall_offset_ns
         return replies.error(now_ns // NS_PER_MS, message, code)
 

@@ -54,9 +54,6 @@ def engaged(vid: str, sid: str, page_id: str, details: bytes | None) -> bytes:
     return head.encode() + details + b"}"
 
 
-def error(time_ms: int, message: str, code: int | None = None) -> bytes:
-    """An error body; `code` is left out where none is documented."""
-    body: dict[str, object] = {"time": time_ms, "message": message}
-    if code is not None:
-        body["internalCode"] = code
-    return orjson.dumps(body)
+def error(time_ms: int, message: str, code: int) -> bytes:
+    """An error body with a documented `code`."""
+    return orjson.dumps({"time": time_ms, "message": message, "internalCode": code})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -80,12 +80,13 @@ def _read(kind: type[T], table: object, path: str, problems: list[str], base: T 
 
 
 def _value(kind: Any, value: object, path: str, problems: list[str], old: object) -> object:
+    """A field's value, converted to `kind`; None if it is wrong, with the finding added to `problems`."""
     tables = [arg for arg in (kind, *get_args(kind)) if isinstance(arg, type) and issubclass(arg, Table)]
+    if tables and get_origin(kind) is not tuple:
+        base = old if isinstance(old, Table) else _defaults(tables[0])
+        return _read(tables[0], value, f"{path}.", problems, base)
     if tables and isinstance(value, list):
         return tuple(_read(tables[0], item, f"{path}[{n}].", problems, None) for n, item in enumerate(value))
-    if tables:
-        base = old if isinstance(old, Table) else None
-        return _read(tables[0], value, f"{path}.", problems, base or _defaults(tables[0]))
     try:
         return msgspec.convert(value, kind, dec_hook=_duration)
     except (msgspec.ValidationError, UsageError) as error:

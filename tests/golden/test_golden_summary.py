@@ -72,9 +72,7 @@ def play(recorder: Recorder, rng: Random, second: int, ledger: Ledger) -> None:
     ledger.settle("worker-1", ends, {name: n for name, n in outcomes.items() if n})
 
 
-def attempt(
-    rng: Random, visit: str, cohort: str, op: str, step: int, number: int, result: Result, due: int
-) -> Attempt:
+def attempt(rng: Random, visit: str, cohort: str, op: str, step: int, number: int, result: Result, due: int) -> Attempt:
     """One attempt, begun within 2 ms of its due time and answered in 5 to 60 ms (a timeout in 2 s)."""
     started = due + rng.randrange(2 * MS)
     connected = started + (MS if number == 1 and step == 0 else 0)

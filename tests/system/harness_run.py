@@ -184,6 +184,13 @@ def assert_ledger(summary: Summary) -> None:
     assert summary["attempts"]["total"] == sum(summary["attempts"]["by_result"].values()), summary["attempts"]
 
 
+def assert_proper_client(log: OracleLog) -> None:
+    """No breach of the contract or of HTTP, no attempt sent twice, and nothing beside the calls but the probe."""
+    report = log.report
+    assert (report["problems"], report["duplicates"]) == ([], [])
+    assert set(report["strays"]) <= {"HEAD / HTTP/1.1"}, report["strays"]
+
+
 def failed_checks(summary: Summary) -> dict[str, str]:
     """The verdict's checks that are not ok: name to message."""
     return {check["name"]: check["message"] for check in summary["verdict"]["checks"] if not check["ok"]}

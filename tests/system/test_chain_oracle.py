@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.harness_run import failed_checks, get_engagement, oracle, run_to_end, update, write_trace
+from tests.system.harness_run import (
+    assert_proper_client,
+    failed_checks,
+    get_engagement,
+    oracle,
+    run_to_end,
+    update,
+    write_trace,
+)
 from tests.system.oracle_log import OracleLog
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("heavy")]
@@ -58,7 +66,7 @@ def _assert_chain(log: OracleLog) -> None:
     chain = log.check_chain(TIMEOUT_S * 1000)
     assert chain.breaks == [], f"{len(chain.breaks)} breaks, first: {chain.breaks[:5]}"
     assert (log.report["crossed"], log.report["unknown"]) == (0, 0)
-    assert (log.report["problems"], log.report["duplicates"], log.report["strays"]) == ([], [], [])
+    assert_proper_client(log)
     assert chain.compared == len(log.calls)
     assert chain.with_ids > chain.compared // 2
     assert chain.doubtful < chain.compared / 100

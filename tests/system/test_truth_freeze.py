@@ -8,7 +8,7 @@ import pytest
 
 from tests.system.harness_run import failed_checks, get_engagement, oracle, run_to_end, write_trace
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("heavy")]
+pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 RATE_HZ = 100
 DURATION_S = 60

@@ -87,6 +87,7 @@ def test_unmeasured_instrument_is_not_trusted(run_summary: RunSummary) -> None:
 
 def test_warm_up_edge_is_no_deviation(run_summary: RunSummary) -> None:
     """With a warm-up one visit a worker may fall beside its edge; without one, every visit counts."""
+
     def fifty_less_one(**changes: Any) -> bool:
         summary = run_summary(planned_visits=50, **changes)
         summary["rates"]["achieved_visits_hz"] = 49 / 20.0

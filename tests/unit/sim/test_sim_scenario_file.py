@@ -111,7 +111,7 @@ def test_a_file_may_change_a_preset() -> None:
 
 
 def test_every_problem_is_listed_at_once() -> None:
-    """Unknown keys, wrong types, values out of range, missing keys and contradictions come together, with their keys."""
+    """Unknown keys, wrong types, values out of range and missing keys come together, each with its place."""
     text = """
     base = "nothing"
     bad_ids = "maybe"

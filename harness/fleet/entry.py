@@ -1,0 +1,155 @@
+"""The harness inside Locust's processes: what `locustfiles/engagement.py` installs.
+
+On a worker it attaches the engine. On the master (or a single process) it opens one run per Locust test, tells the
+parent process, if there is one, what happens through a pipe, and listens to its request to stop on another. What a run
+is made of (its folder, metrics, verdict, report) is handed in: those rooms come after this one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
+
+import gevent
+import msgspec
+from gevent.os import make_nonblocking, nb_read
+from locust import events
+from locust.runners import MasterRunner, WorkerRunner
+
+from harness.config.model import RunConfig
+from harness.errors import ExitCode, HarnessError, InternalError
+from harness.fleet.fabric import EngagementUser, MasterFabric, RunShape, attach_local, attach_master, attach_worker
+from harness.fleet.master import Conductor
+from harness.fleet.messages import FromMaster
+
+__all__ = ["CONTROL_FD", "EVENTS_FD", "EngagementUser", "Run", "RunShape", "install"]
+
+# Environment variables with the descriptors of the pipes to and from the parent process.
+EVENTS_FD = "HARNESS_EVENTS_FD"
+CONTROL_FD = "HARNESS_CONTROL_FD"
+
+Send = Callable[[FromMaster], None]
+Tell = Callable[[dict[str, Any]], None]
+
+
+class Run(Protocol):
+    """One run as the master conducts it."""
+
+    conductor: Conductor
+
+    def turn(self) -> None:
+        """Called after each turn of the conductor."""
+
+    def finish(self) -> int:
+        """Called once when the conductor has finished; leaves nothing undone and returns the exit code."""
+
+
+def install(load_config: Callable[[str], RunConfig], open_run: Callable[[RunConfig, Send, Tell], Run]) -> None:
+    """Registers the harness with Locust.
+
+    `load_config` reads the file of `--harness-config`; `open_run(config, send, tell)` makes a run. Both may raise
+    `HarnessError`, which ends the process with its line and exit code.
+    """
+
+    def add_arguments(parser: Any, **_: Any) -> None:
+        parser.add_argument(
+            "--harness-config",
+            env_var="HARNESS_CONFIG",
+            default="",
+            metavar="FILE",
+            include_in_web_ui=False,
+            help="Profile (TOML) of the run to conduct; needed by the master or a single process, not by workers",
+        )
+
+    def attach(environment: Any, runner: Any, **_: Any) -> None:
+        if isinstance(runner, WorkerRunner):
+            attach_worker(environment, runner)
+        else:
+            _Master(environment, runner, load_config, open_run)
+
+    hooks: Any = events
+    hooks.init_command_line_parser.add_listener(add_arguments)
+    hooks.init.add_listener(attach)
+
+
+class _Master:
+    """The master's process."""
+
+    def __init__(
+        self,
+        environment: Any,
+        runner: Any,
+        load_config: Callable[[str], RunConfig],
+        open_run: Callable[[RunConfig, Send, Tell], Run],
+    ) -> None:
+        self._environment = environment
+        self._open_run = open_run
+        self._events = _descriptor(EVENTS_FD)
+        self._run: Run | None = None
+        try:
+            self._config = load_config(environment.parsed_options.harness_config)
+        except HarnessError as error:
+            self._end_with(error)
+        attach = attach_master if isinstance(runner, MasterRunner) else attach_local
+        self._fabric: MasterFabric = attach(
+            environment, runner, begin=self._begin, turn=self._turn, finish=self._finish
+        )
+        control = _descriptor(CONTROL_FD)
+        if control is not None:
+            gevent.spawn(self._listen, control)
+
+    def _begin(self, send: Send) -> Conductor:
+        try:
+            self._run = self._open_run(self._config, send, self._tell)
+        except HarnessError as error:
+            self._end_with(error)
+        return self._run.conductor
+
+    def _turn(self, _conductor: Conductor) -> None:
+        if self._run is not None:
+            self._run.turn()
+
+    def _finish(self, _conductor: Conductor) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        try:
+            self._environment.process_exit_code = run.finish()
+        except HarnessError as error:
+            self._environment.process_exit_code = int(error.exit_code)
+            self._tell_error(error)
+        except Exception as error:
+            self._environment.process_exit_code = int(ExitCode.INTERNAL)
+            self._tell_error(InternalError(f"the run's end could not be written: {error!r}"))
+            raise
+
+    def _listen(self, control: int) -> None:
+        make_nonblocking(control)
+        while data := nb_read(control, 4096):
+            if b"stop" in data:
+                self._fabric.interrupt("interrupted")
+
+    def _tell(self, event: dict[str, Any]) -> None:
+        if self._events is not None:
+            os.write(self._events, msgspec.json.encode(event) + b"\n")
+        elif event["event"] == "finished":
+            sys.stdout.write(f"{event['text']}\n")
+
+    def _tell_error(self, error: HarnessError) -> None:
+        if self._events is not None:
+            self._tell({"event": "error", "message": str(error), "exit_code": int(error.exit_code)})
+            return
+        for line in (f"harness: error: {error}", *(f"  {problem}" for problem in getattr(error, "problems", ()))):
+            sys.stderr.write(f"{line}\n")
+
+    def _end_with(self, error: HarnessError) -> NoReturn:
+        self._tell_error(error)
+        self._environment.process_exit_code = int(error.exit_code)
+        sys.exit(int(error.exit_code))
+
+
+def _descriptor(variable: str) -> int | None:
+    text = os.environ.get(variable)
+    return int(text) if text else None
