@@ -77,6 +77,7 @@ def conduct(config: RunConfig, *, as_json: bool, quiet: bool, people: TextIO, co
 
 def _prepare(config: RunConfig, folder: Path, progress: Progress, stack: ExitStack) -> RunConfig:
     """The configuration with what only looking can tell: digest, target, absolute paths; refuses what cannot run."""
+    _require_free(Path(config.out_dir))
     if config.trace == "-":
         config = msgspec.structs.replace(config, trace=str(keep_stdin(folder)))
     facts = check_trace(config.trace, config.on_bad_line)
@@ -91,6 +92,12 @@ def _prepare(config: RunConfig, folder: Path, progress: Progress, stack: ExitSta
     _require_account(config, endpoint)
     probe(endpoint, config.connect_timeout_ns / NS_PER_S)
     return absolute_paths(msgspec.structs.replace(config, trace_digest=facts.digest))
+
+
+def _require_free(out: Path) -> None:
+    # The master refuses such a folder, too; but then its owner's files would be taken for what this run left.
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"the run folder {near(out)} is not empty: name another with --out, or move it away")
 
 
 def _require_account(config: RunConfig, endpoint: Endpoint) -> None:

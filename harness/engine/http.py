@@ -17,6 +17,7 @@ from harness.units import NS_PER_S
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 8 * 1024 * 1024
 
+_HEAD_END = b"\r\n\r\n"
 _GZIP_MAGIC = b"\x1f\x8b"
 _RETRY_AFTER_S = re.compile(rb"\r\nretry-after:[ \t]*(\d{1,6})[ \t]*\r\n", re.IGNORECASE)
 _FRAMED = re.compile(rb"\r\n(?:content-length|transfer-encoding):", re.IGNORECASE)
@@ -35,43 +36,48 @@ class ReplyReader:
     HTTP, for bytes beyond the reply's end, a head above 64 kB or a body above 8 MB.
     """
 
-    __slots__ = ("_body", "_complete", "_head", "_head_done", "_parser", "_size", "keep_alive", "status")
+    __slots__ = ("_body", "_complete", "_excess", "_head", "_head_done", "_parser", "keep_alive", "status")
 
     def __init__(self) -> None:
         self._parser: Any = httptools.HttpResponseParser(self)
         self.status = 0
         self.keep_alive = True
         self._head = b""
-        self._body: bytes | list[bytes] = b""
-        self._size = 0
+        self._body: bytes | bytearray = b""
         self._head_done = False
         self._complete = False
+        self._excess = False
 
     # llhttp's callbacks
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            # Behind the reply another one begins, which nobody asked for.
+            self._complete = False
+            self._excess = True
 
     def on_headers_complete(self) -> None:
         self._head_done = True
 
     def on_body(self, piece: bytes) -> None:
-        self._size += len(piece)
         if not self._body:
             self._body = piece
-        elif type(self._body) is list:
-            self._body.append(piece)
+        elif isinstance(self._body, bytearray):
+            self._body += piece
         else:
-            self._body = [self._body, piece]  # type: ignore[list-item]
+            self._body = bytearray(self._body + piece)
 
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status < 200:
-            # An interim reply: the real one follows on the same connection.
+        if 100 <= status < 200:
+            # An interim reply: the real one follows on the same connection, perhaps in the same segment.
             self._head_done = False
-            self._head = b""
+            self._head = self._head.lstrip(b"\r\n").partition(_HEAD_END)[2]
             return
         self.status = status
         # To be asked now: after this callback llhttp begins the next message and would say no.
         self.keep_alive = self._parser.should_keep_alive()
-        self._complete = True
+        self._complete = not self._excess
 
     # What the connection asks
 
@@ -79,6 +85,8 @@ class ReplyReader:
         """Takes received bytes; True when the reply is complete."""
         if not self._head_done:
             self._head = self._head + data if self._head else data
+            if len(self._head) > MAX_HEAD_BYTES and self._head.find(_HEAD_END, 0, MAX_HEAD_BYTES) < 0:
+                raise BadReplyError("the head exceeds 64 kB")
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -87,10 +95,10 @@ class ReplyReader:
             raise BadReplyError(f"not HTTP/1.1: {error}") from None
         if self._complete:
             return True
-        if self._size > MAX_BODY_BYTES:
+        if self._excess:
+            raise BadReplyError("more bytes than the reply's length says")
+        if len(self._body) > MAX_BODY_BYTES:
             raise BadReplyError("the body exceeds 8 MB")
-        if not self._head_done and len(self._head) > MAX_HEAD_BYTES:
-            raise BadReplyError("the head exceeds 64 kB")
         return False
 
     def finish(self) -> bool:
@@ -100,7 +108,7 @@ class ReplyReader:
         """
         if not self._head:
             return False
-        if self._head_done and not _FRAMED.search(self._head[: self._head.find(b"\r\n\r\n") + 4]):
+        if self._head_done and not _FRAMED.search(self._headers()):
             self.status = self._parser.get_status_code()
             self.keep_alive = False
             return True
@@ -113,23 +121,30 @@ class ReplyReader:
 
     def body(self) -> bytes:
         """The complete body, decoded; raises `BadReplyError` when its encoding is broken or it grows above 8 MB."""
-        body = self._body if type(self._body) is not list else b"".join(self._body)
-        assert isinstance(body, bytes)
-        if body[:2] == _GZIP_MAGIC or (body and body[0] != 0x7B and _ENCODED.search(self._head)):
-            return _inflate(body)
-        return body
+        body = self._body
+        if body[:1] == b"{" and type(body) is bytes:
+            return body  # plain JSON in one piece: the usual reply
+        if len(body) > MAX_BODY_BYTES:
+            raise BadReplyError("the body exceeds 8 MB")
+        if body and (body[:2] == _GZIP_MAGIC or _ENCODED.search(self._headers())):
+            return _inflate(bytes(body))
+        return bytes(body)
+
+    def _headers(self) -> bytes:
+        """The reply's head alone: what was received with it may already be body."""
+        head = self._head.lstrip(b"\r\n")
+        return head[: head.find(_HEAD_END) + len(_HEAD_END)]
 
     def retry_after_ns(self) -> int:
         """What Retry-After asks for in ns, 0 without one (dates are not honoured: they need the peer's clock)."""
-        match = _RETRY_AFTER_S.search(self._head)
+        match = _RETRY_AFTER_S.search(self._headers())
         return int(match[1]) * NS_PER_S if match else 0
 
     def reset(self) -> None:
         """Forgets the reply; the next bytes begin another."""
         self._head = b""
         self._body = b""
-        self._size = 0
-        self._head_done = self._complete = False
+        self._head_done = self._complete = self._excess = False
 
     def release(self) -> None:
         """The connection is closed: lets go of the parser, which holds this reader in turn."""
@@ -143,6 +158,6 @@ def _inflate(body: bytes) -> bytes:
         plain = inflater.decompress(body, MAX_BODY_BYTES)
     except zlib.error as error:
         raise BadReplyError(f"the body's encoding is broken: {error}") from None
-    if inflater.unconsumed_tail or not inflater.eof:
-        raise BadReplyError("the encoded body is incomplete or exceeds 8 MB")
+    if inflater.unconsumed_tail or inflater.unused_data or not inflater.eof:
+        raise BadReplyError("the encoded body is incomplete, exceeds 8 MB or is followed by more")
     return plain

@@ -70,19 +70,16 @@ def _poisson(rate_hz: float, rng: Random) -> Iterator[int]:
 
 
 def _ramp(start_hz: float, end_hz: float, duration_ns: int) -> Iterator[int]:
-    """Arrival k comes when the integral of the linear rate reaches k: the positive root of a quadratic."""
+    """Arrival k comes when the integral of the linear rate reaches k: the first root of a quadratic."""
     duration_s = duration_ns / NS_PER_S
     slope = (end_hz - start_hz) / duration_s
     number = 0
     while True:
-        if abs(slope) < 1e-12:
-            time_s = number / start_hz
-        else:
-            under = start_hz * start_hz + 2 * slope * number
-            if under < 0:
-                return
-            time_s = (sqrt(under) - start_hz) / slope
-        yield round(time_s * NS_PER_S)
+        under = start_hz * start_hz + 2 * slope * number
+        if under < 0:
+            return
+        # The form of the root that neither cancels nor divides by the slope, which may be 0.
+        yield round(2 * number / (start_hz + sqrt(under)) * NS_PER_S)
         number += 1
 
 

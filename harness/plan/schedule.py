@@ -47,7 +47,8 @@ _decode_head = msgspec.json.Decoder(VisitHead).decode
 
 def _share(key: str) -> float:
     """A number in [0, 1) that depends on the key alone."""
-    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") / 2.0**64
+    # As many bits as a float holds: one more could round up to 1.
+    return (int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 11) / 2.0**53
 
 
 def _copies(visitor: str, amplify: float) -> int:

@@ -138,10 +138,10 @@ class Truth:
                 chain[met] += count
         unknown = sum(count for (_, _, met), count in self._decided.items() if met in UNKNOWN)
         return {
+            "outcomes": by_outcome,
             "attempts": {
                 "total": by_op.total(),
                 "by_op": dict(by_op),
-                "by_outcome": dict(by_outcome),
                 "by_op_outcome": by_op_outcome,
                 "abandoned": dict(self._abandoned),
                 "in_flight": self.in_flight,

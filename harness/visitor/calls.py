@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 import orjson
 
 from harness.wire.render import CallRenderer
+from harness.wire.reply import Reply
 from harness.wire.request import encode_engagement, encode_update
 
 # Traces repeat their requests; a bounded cache turns each distinct one into wire bytes once.
@@ -40,9 +39,8 @@ class Calls:
         vid: str | None,
         sid: str | None,
         attempt: str,
-        page_id: str | None,
-        offer: Mapping[str, object] | None,
+        offer: Reply,
     ) -> bytes:
-        """The complete update request (contract section 1.2), filled from the visit's last Available reply."""
-        body = encode_update(orjson.loads(bytes(request)), page_id or "", offer)
+        """The complete update request (contract section 1.2), filled from `offer`, the visit's last Available reply."""
+        body = encode_update(orjson.loads(bytes(request)), offer.page_id or "", offer.details)
         return self._renderer.put(vid or "", sid or "", body, attempt)

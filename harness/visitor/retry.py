@@ -8,6 +8,7 @@ on any number of workers.
 from __future__ import annotations
 
 from hashlib import blake2b
+from math import inf
 from typing import Literal
 
 import msgspec
@@ -25,7 +26,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     The pause before retry n (1, 2, …) is `first_ms * factor**(n-1)`, at most `max_ms`, times 1 ± `jitter`; or the
     n-th entry of `delays_ms` if given. No retry is sent later than `budget_s` after the step was first due, nor more
     than `max_retries` times (per step, or per visit if `scope` says so). A throttled attempt waits at least
-    `throttled_min_ms`, and never less than the reply's Retry-After.
+    `throttled_min_ms`; it and a server error wait for the reply's Retry-After, unless `heed_retry_after` is off.
 
     `ids_on_retry`: `keep` sends the newest ids of the visit; `none` sends ids only if a success of this visit gave
     some; `hint` keeps them and also takes up the vid that a "Loading account … vid: X" message carried.
@@ -42,6 +43,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_retries: int | None = None
     scope: Budget = "step"
     throttled_min_ms: float = 1_000.0
+    heed_retry_after: bool = True
     ids_on_retry: IdsOnRetry = "keep"
 
     def retries(self, result: Result) -> bool:
@@ -51,19 +53,24 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def delay_ns(self, retry: int, result: Result, retry_after_ns: int, jitter: float) -> int:
         """The pause before retry number `retry` (1 or more); `jitter` is a draw from [-1, 1].
 
-        `retry_after_ns` is what the reply asked for, 0 if nothing; it is honoured for throttled and server errors.
+        `retry_after_ns` is what the reply asked for, 0 if nothing.
         """
         if self.delays_ms:
             pause_ms = self.delays_ms[min(retry, len(self.delays_ms)) - 1]
         else:
-            # The exponent is capped, so that a long run of retries cannot overflow the float.
-            pause_ms = min(self.first_ms * self.factor ** min(retry - 1, 64), self.max_ms)
+            pause_ms = min(self.first_ms * self._growth(retry), self.max_ms)
         pause_ns = int(pause_ms * NS_PER_MS * (1.0 + self.jitter * jitter))
         if result is Result.throttled:
-            return max(pause_ns, int(self.throttled_min_ms * NS_PER_MS), retry_after_ns)
-        if result is Result.server_error:
-            return max(pause_ns, retry_after_ns)
-        return pause_ns
+            pause_ns = max(pause_ns, int(self.throttled_min_ms * NS_PER_MS))
+        elif result is not Result.server_error:
+            return pause_ns
+        return max(pause_ns, retry_after_ns) if self.heed_retry_after else pause_ns
+
+    def _growth(self, retry: int) -> float:
+        try:
+            return self.factor ** (retry - 1)
+        except OverflowError:  # beyond every float, so beyond `max_ms`
+            return inf
 
     def budget_ns(self) -> int | None:
         """Nanoseconds after the step was first due beyond which no retry is sent, or None."""
@@ -73,7 +80,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 def jitter_draw(seed: int, visit: str, step: int, attempt: int) -> float:
     """A uniform draw from [-1, 1) that depends on its arguments alone."""
     digest = blake2b(f"{seed}/{visit}/{step}/{attempt}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2.0**63 - 1.0
+    # As many bits as a float holds: one more could round up to 1.
+    return (int.from_bytes(digest, "big") >> 11) / 2.0**52 - 1.0
 
 
 _SERVER_SIDE = frozenset({"loading", "server_error"})
@@ -100,6 +108,7 @@ POLICIES: dict[str, RetryPolicy] = {
             max_retries=25,
             scope="visit",
             throttled_min_ms=100.0,
+            heed_retry_after=False,
             ids_on_retry="none",
         ),
         RetryPolicy(

@@ -8,9 +8,10 @@ an illegal one raises `IllegalMoveError` and changes nothing. All times are inte
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from harness.trace.model import Step, Visit
+from harness.units import NS_PER_S
 from harness.visitor.calls import Calls
 from harness.visitor.identity import Identities, stale_ids
 from harness.visitor.records import Attempt, Chain, Outcome, Result, StepOutcome, VisitEnd, VisitOutcome
@@ -67,8 +68,11 @@ SETTLES: Final[dict[Result, Outcome]] = {
 RESULT_OF: Final[dict[str, Result]] = {result.name: result for result in Result}
 # The same by index: an enum member hashes slowly, and this is asked once per attempt.
 _SETTLES_AS: Final[list[Outcome]] = [SETTLES[result] for result in Result]
+# So are these looked up on their classes slowly.
 _AVAILABLE = Result.available
 _REJECTED = Result.rejected
+_NONE = Chain.none
+_KEPT = Chain.kept
 
 
 class IllegalMoveError(Exception):
@@ -99,7 +103,7 @@ class Rules:
         "seed",
         "sink",
         "take_hints",
-        "think_speed",
+        "think_scale",
     )
 
     def __init__(
@@ -116,7 +120,8 @@ class Rules:
         self.identities = identities
         self.sink = sink
         self.max_think_ns = max_think_ns
-        self.think_speed = think_speed
+        # Nanoseconds of think time in this run for each second of it in the trace.
+        self.think_scale = NS_PER_S / think_speed
         self.budget_ns = policy.budget_ns()
         self.retries = [policy.retries(result) for result in Result]
         self.keep_ids = policy.ids_on_retry != "none"
@@ -137,7 +142,6 @@ class VisitorSession:
         "_made",
         "_number",
         "_offer",
-        "_page_id",
         "_planned_ns",
         "_retries",
         "_return_missed",
@@ -181,8 +185,7 @@ class VisitorSession:
         self._sid: str | None = None
         self._sent_vid: str | None = None
         self._sent_sid: str | None = None
-        self._page_id: str | None = None
-        self._offer: dict[str, object] | None = None
+        self._offer: Reply | None = None
         self._wants_fresh = False
         self._stale = False
         self._holds_stale = False
@@ -190,7 +193,7 @@ class VisitorSession:
         self._return_missed = False
         first = self._steps[0]
         self.op: str = first.op
-        self.due_ns = arrival_ns + (self._think_ns(first) if first.think else 0)
+        self.due_ns = arrival_ns + self._think_ns(first)
         self._step_due_ns = self.due_ns
         self._planned_ns = -1
 
@@ -232,7 +235,8 @@ class VisitorSession:
         self._state = TRANSITIONS[self._state, "send"]
         attempt = f"{self.name}/{self._index}/{self._number}"
         if step.op == "update":
-            return self.calls.update(step.request, vid, sid, attempt, self._page_id, self._offer)
+            assert self._offer is not None
+            return self.calls.update(step.request, vid, sid, attempt, self._offer)
         return self.calls.engagement(step.request, vid, sid, attempt)
 
     def _choose_ids(self, step: Step) -> None:
@@ -240,6 +244,9 @@ class VisitorSession:
         identity = step.identity
         if identity == "chain" and not self._wants_fresh:
             return
+        if step.op != "update":
+            # An offer holds in the session it was made in, and that one is left behind.
+            self._offer = None
         if identity == "fresh" or self._wants_fresh:
             self._wants_fresh = False
             self._hold(None, None)
@@ -285,17 +292,41 @@ class VisitorSession:
         if self._state is not FLYING:
             raise IllegalMoveError(f"visit {self.name}: a reply came with no request in flight")
         result = RESULT_OF[reply.kind]
-        chain = self._judge_chain(reply, result)
-        if result is _AVAILABLE and self.op != "update":
-            self._page_id = reply.page_id
-            self._offer = reply.details or {}
-        self._record(
-            result, chain, reply.http_status, reply.code, reply.message, started_ns, connected_ns, sent_ns, done_ns
+        vid = reply.vid
+        if vid is not None and vid == self._sent_vid and reply.sid == self._sent_sid:
+            chain = _NONE if self._stale else _KEPT
+        else:
+            chain = self._judge_chain(reply, result)
+        if result is _AVAILABLE:
+            self._offer = reply
+        rules = self._rules
+        number = self._number
+        code = reply.code
+        rules.sink.attempts.append(
+            Attempt(
+                self.name,
+                self.cohort,
+                self.op,
+                self._index,
+                number,
+                result,
+                chain,
+                self._return_missed and number == 1,
+                self._stale,
+                reply.http_status,
+                -1 if code is None else code,
+                self._planned_ns,
+                started_ns,
+                connected_ns,
+                sent_ns,
+                done_ns,
+                reply.message,
+            )
         )
-        if reply.hint_vid is not None and self._rules.take_hints and self._vid is None:
-            # The service made a visitor for us and named it only in the message: the next attempt asks as that one.
-            self._hold(safe_id(reply.hint_vid), None)
-        self._conclude(result, done_ns, retry_after_ns)
+        if rules.retries[result]:
+            self._retry(result, done_ns, retry_after_ns)
+        else:
+            self._settle(_SETTLES_AS[result], done_ns, "settle", "settle_last", result is _AVAILABLE)
 
     def fault(
         self, result: Result, started_ns: int, connected_ns: int, sent_ns: int, done_ns: int, message: str = ""
@@ -305,20 +336,19 @@ class VisitorSession:
         `result` is one of timeout, connect_error, tls_error, reset, bad_reply, internal_error; moments that were
         not reached are -1. Raises `IllegalMoveError` when nothing is in flight.
         """
-        if self._state is not FLYING:
-            raise IllegalMoveError(f"visit {self.name}: a fault came with no request in flight")
-        self._record(result, Chain.none, 0, None, message, started_ns, connected_ns, sent_ns, done_ns)
-        self._conclude(result, done_ns, 0)
+        kind: Any = result.name
+        self.resolve(Reply(kind, 0, message=message), started_ns, connected_ns, sent_ns, done_ns)
 
     def _judge_chain(self, reply: Reply, result: Result) -> Chain:
         if result is _REJECTED:
-            return Chain.none if self._stale else Chain.rejected
+            return _NONE if self._stale else Chain.rejected
         vid, sid = reply.vid, reply.sid
         if vid is None and sid is None:
-            return Chain.none
+            if reply.hint_vid is not None and self._vid is None and self._rules.take_hints:
+                # The service made a visitor for us and named it only in the message: the next attempt asks as that one.
+                self._hold(safe_id(reply.hint_vid), None)
+            return _NONE
         sent_vid, sent_sid = self._sent_vid, self._sent_sid
-        if vid == sent_vid and sid == sent_sid and vid is not None:
-            return Chain.none if self._stale else Chain.kept
         vid = sent_vid if vid is None else safe_id(vid)
         sid = sent_sid if sid is None else safe_id(sid)
         claimed = self._hold(vid, sid)
@@ -327,54 +357,18 @@ class VisitorSession:
             return Chain.crossed
         if self._stale:
             # Asked as nobody on purpose: the reply starts a chain, but says nothing about the service's keeping one.
-            return Chain.none
+            return _NONE
         if sent_vid is None and sent_sid is None:
             return Chain.started
         if vid != sent_vid:
             return Chain.revid
         if sent_sid is not None and sid != sent_sid:
             return Chain.renewed
-        return Chain.kept
+        return _KEPT
 
-    def _record(
-        self,
-        result: Result,
-        chain: Chain,
-        http_status: int,
-        code: int | None,
-        message: str,
-        started_ns: int,
-        connected_ns: int,
-        sent_ns: int,
-        done_ns: int,
-    ) -> None:
-        self._rules.sink.attempts.append(
-            Attempt(
-                self.name,
-                self.cohort,
-                self.op,
-                self._index,
-                self._number,
-                result,
-                chain,
-                self._return_missed and self._number == 1,
-                self._stale,
-                http_status,
-                -1 if code is None else code,
-                self._planned_ns,
-                started_ns,
-                connected_ns,
-                sent_ns,
-                done_ns,
-                message,
-            )
-        )
-
-    def _conclude(self, result: Result, done_ns: int, retry_after_ns: int) -> None:
+    def _retry(self, result: Result, done_ns: int, retry_after_ns: int) -> None:
+        """Plans another attempt, or settles the step as exhausted when the budget is spent."""
         rules = self._rules
-        if not rules.retries[result]:
-            self._settle(_SETTLES_AS[result], done_ns, "settle", "settle_last", result is _AVAILABLE)
-            return
         policy = rules.policy
         used = self._made if policy.scope == "visit" else self._retries
         jitter = jitter_draw(rules.seed, self.name, self._index, self._number) if policy.jitter else 0.0
@@ -387,7 +381,7 @@ class VisitorSession:
         self._retries += 1
         self._made += 1
         self.due_ns = due_ns
-        self._state = TRANSITIONS[self._state, "retry"]
+        self._state = TRANSITIONS[FLYING, "retry"]
 
     def _settle(self, outcome: Outcome, now_ns: int, more: str, last: str, available: bool = False) -> None:
         """Settles the current step and moves to the next, or ends the visit."""
@@ -422,8 +416,9 @@ class VisitorSession:
         self._end(VisitEnd.completed, now_ns)
 
     def _think_ns(self, step: Step) -> int:
-        think_ns = round(step.think_ns / self._rules.think_speed)
-        cap_ns = self._rules.max_think_ns
+        rules = self._rules
+        think_ns = int(step.think * rules.think_scale + 0.5)
+        cap_ns = rules.max_think_ns
         return think_ns if cap_ns is None or think_ns < cap_ns else cap_ns
 
     # How it ends early

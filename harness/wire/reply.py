@@ -7,9 +7,9 @@ numbers or strings, unknown keys are ignored. What a reply lacks against the con
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import msgspec
 import orjson
 
 from harness.wire.codes import BAD_SID, BAD_VID, LOADING, LOADING_ACCEPTED
@@ -28,6 +28,7 @@ Kind = Literal[
     "redirect",
     "bad_reply",
 ]
+# Read from the bytes, or, for what never brought any, named by the engine after the attempt's result.
 
 _STATUS_KINDS: Final[dict[str, Kind]] = {"Available": "available", "NotAvailable": "not_available"}
 _LOADING_START: Final = "Loading account"
@@ -35,14 +36,14 @@ _LOADING_START: Final = "Loading account"
 _LOADING_SHOWN: Final = f"Loading account: {HIDDEN}, vid: {HIDDEN}"
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct, gc=False):
     """One answer of the service, whatever it was.
 
-    `kind` is the name of the attempt's result. `vid`, `sid` and `page_id` are given only by an engagement reply,
-    `details` (the offer, as parsed) only by an available one; each is None when the reply leaves it out. `code` is the
-    internalCode of an error body, None without one. `message` is short and redacted, empty unless something was wrong.
-    `hint_vid` is the visitor id that a "Loading account" message carries and that a retry may send.
+    `kind` is the name of the attempt's result. `vid`, `sid` and `page_id` are given only by an engagement reply; each
+    is None when the reply leaves it out. `offer` is the JSON text of an available one's engagementDetails, empty
+    without; `details` parses it. `code` is the internalCode of an error body, None without one. `message` is short and
+    redacted, empty unless something was wrong. `hint_vid` is the visitor id that a "Loading account" message carries
+    and that a retry may send.
     """
 
     kind: Kind
@@ -50,10 +51,28 @@ class Reply:
     vid: str | None = None
     sid: str | None = None
     page_id: str | None = None
-    details: dict[str, Any] | None = None
+    offer: bytes = b""
     code: int | None = None
     message: str = ""
     hint_vid: str | None = None
+
+    @property
+    def details(self) -> dict[str, Any] | None:
+        """The offer, parsed anew at each call: few replies are ever asked for it."""
+        return orjson.loads(self.offer) if self.offer else None
+
+
+class _Engagement(msgspec.Struct, gc=False):
+    """The usual reply; one that does not fit (ids as numbers, nulls, errors) is read the tolerant way."""
+
+    status: Literal["Available", "NotAvailable"]
+    visitorId: str = ""
+    sessionId: str = ""
+    pageId: str = ""
+    engagementDetails: msgspec.Raw = msgspec.Raw(b"")
+
+
+_decode_usual = msgspec.json.Decoder(_Engagement).decode
 
 
 def read_reply(op: str, http_status: int, body: bytes) -> Reply:
@@ -61,6 +80,20 @@ def read_reply(op: str, http_status: int, body: bytes) -> Reply:
 
     Never raises, whatever the status and the bytes. Contract sections 2.1, 2.3 and 7 (rows 8, 10, 11, 13, 14, 15).
     """
+    if http_status == 200 and op != "update":
+        try:
+            usual = _decode_usual(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _read_success(op, http_status, body)
+        if usual.status == "NotAvailable":
+            offer = b""
+            kind: Kind = "not_available"
+        else:
+            offer = bytes(usual.engagementDetails)
+            kind = "available"
+            if offer[:1] != b"{":
+                offer = b""
+        return Reply(kind, 200, usual.visitorId or None, usual.sessionId or None, usual.pageId or None, offer)
     if 200 <= http_status < 300:
         if op == "update" and http_status != 202:
             return Reply("accepted", http_status)
@@ -85,7 +118,7 @@ def _read_success(op: str, http_status: int, body: bytes) -> Reply:
                 as_id(reply.get("visitorId")),
                 as_id(reply.get("sessionId")),
                 as_id(reply.get("pageId")),
-                details if type(details) is dict else None,
+                orjson.dumps(details) if type(details) is dict else b"",
             )
         if http_status == 202 and as_code(reply.get("internalCode")) == LOADING_ACCEPTED:
             return _error("loading", http_status, reply)

@@ -114,6 +114,19 @@ def test_runs_that_fail(start: Start, tmp_path: Path, scene: str, worker: str, c
     assert (out / "master.log").exists()
 
 
+def test_a_folder_that_is_taken_is_left_alone(start: Start, tmp_path: Path) -> None:
+    """A run folder with files in it is refused before anything is started, and nothing is added to it."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "theirs").write_text("x")
+    code, _, stderr = start("well", out).end()
+    assert (code, stderr) == (
+        2,
+        f"harness: error: the run folder {out} is not empty: name another with --out, or move it away\n",
+    )
+    assert [path.name for path in out.iterdir()] == ["theirs"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_lets_the_master_finish(start: Start, tmp_path: Path, number: signal.Signals) -> None:
     """Ctrl-C, SIGTERM and a closed terminal ask the master to stop; its summary is printed; exit code 130."""

@@ -118,7 +118,7 @@ def simulator(log: Path, scenario: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("scenario", ["flaky", "cold-account"])
 def test_every_count_equals_the_simulators_truth(tmp_path: Path, scenario: str) -> None:
-    """Attempts by result and op are what `/sim/truth` counted, and its log names our attempts and no others."""
+    """Results, chain and sessions are what `/sim/truth` counted, and its log names our attempts and no others."""
     trace = tmp_path / "trace.jsonl"
     make_trace(trace, VISITS // 4)
     sim_log, our_log = tmp_path / "sim.jsonl", tmp_path / "attempts.jsonl"
@@ -134,4 +134,12 @@ def test_every_count_equals_the_simulators_truth(tmp_path: Path, scenario: str) 
     readable = {attempt: outcome for attempt, outcome in theirs.items() if outcome not in ("reset", "hang")}
     assert readable == {attempt: ours[attempt] for attempt in readable}
     assert nonzero(summary["attempts"]["by_result"]) == Counter(ours.values())
-    assert truth["attempts"]["by_outcome"] == Counter(theirs.values())
+    assert nonzero(truth["outcomes"]) == Counter(theirs.values())
+    # The simulator tells apart what a client calls kept (also a vid without sid, to which a session was given) and
+    # renewed (for a session that had ended, or had had its calls).
+    chain, theirs_chain = summary["chain"], Counter(truth["chain"])
+    assert chain["started"] == theirs_chain["started"]
+    assert chain["kept"] == theirs_chain["kept"] + theirs_chain["loaded"] + theirs_chain["returned"]
+    assert chain["renewed"] == theirs_chain["renewed"] + theirs_chain["expired"]
+    assert truth["sessions_issued"] == truth["chain"].get("loaded", 0) + chain["started"] + chain["renewed"]
+    assert (chain["crossed"], truth["unknown_ids"]) == (0, 0)

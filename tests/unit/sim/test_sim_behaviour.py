@@ -27,6 +27,7 @@ from harness.sim.scenario import (
     Sessions,
     Wave,
 )
+from harness.wire.reply import read_reply
 from harness.wire.validate import check_reply
 
 SECOND = 1_000_000_000
@@ -156,6 +157,7 @@ def test_malformed_ids_are_unauthorized(vid: str, sid: str | None) -> None:
 def test_version_account_and_body_are_checked() -> None:
     """400/33, 404/6 and 400/5 as documented, and each reply in the documented form."""
     client = Client(accounts=("12345678",))
+    assert read_reply("get_engagement", 400, client.post(version="2.0").body).code == 33
     assert code(client.post(version="2.0")) == code(client.post(version=None)) == (400, 33)
     assert code(client.post(account="87654321")) == code(client.post(account="no/account")) == (404, 6)
     for body in (b"", b"{", b"[]", b'{"appType":"IVR"}', b'{"engagementAttributes":[{"type":"impDisplay"}]}'):
@@ -225,6 +227,7 @@ def test_a_cold_account_loads_for_a_number_of_calls() -> None:
     assert [code(reply) for reply in replies] == [(500, 20)] * 2
     vids = [re.fullmatch(r"Loading account: 12345678, vid: (\S+)", orjson.loads(r.body)["message"]) for r in replies]
     first, second = (match[1] for match in vids if match)
+    assert [read_reply("get_engagement", 500, reply.body).hint_vid for reply in replies] == [first, second]
     taken_up, fresh = client.post(1, first), client.post(1)
     assert taken_up.vid == first and fresh.vid not in (first, second)
     assert client.truth["chain"] == {"loaded": 1, "started": 1}
@@ -353,6 +356,7 @@ def test_faults_with_a_reply(kind: str, outcome: str, status: int, internal_code
     """Each kind gives its reply and touches no visitor."""
     client = Client(faults=(Fault(kind=kind, ratio=1.0),), retry_after_s=3)  # type: ignore[arg-type]
     reply = client.post()
+    assert read_reply("get_engagement", status, reply.body).kind == outcome
     assert (reply.outcome, reply.http_status, code(reply)[1]) == (outcome, status, internal_code)
     assert (b"Retry-After: 3\r\n" in reply.headers) == (kind == "throttled")
     assert client.truth["visitors_issued"] == client.truth["sessions_issued"] == 0
@@ -489,10 +493,11 @@ def test_what_a_visit_is_answered_does_not_depend_on_the_others(
     )
 )
 def test_no_call_whatever_breaks_the_service(calls: list[tuple[Any, ...]]) -> None:
-    """Every call gets a decision whose reply follows the contract (warnings about undocumented cases aside)."""
+    """Every call gets a decision whose reply follows the contract and is read as the outcome that it was meant as."""
     client = Client(bad_ids="404")
     for at, (op, vid, sid, body, attempt) in enumerate(calls):
         decision = client.model.handle(at, Call(op, "12345678", vid, sid, "1.0", attempt), body)
         problems = check_reply(op, decision.http_status, decision.body)
         assert [problem for problem in problems if problem.severity == "error"] == []
+        assert read_reply(op, decision.http_status, decision.body).kind == decision.outcome
     assert client.truth["attempts"]["total"] == len(calls)

@@ -56,17 +56,17 @@ def test_counts_by_operation_outcome_and_ids() -> None:
     ):
         truth.decided(op, outcome, met)
     found = truth.to_obj()
+    assert found["outcomes"] == {
+        "available": 2,
+        "not_available": 1,
+        "rejected": 2,
+        "reset": 1,
+        "server_error": 1,
+        "accepted": 1,
+    }
     assert found["attempts"] == {
         "total": 8,
         "by_op": {"get_engagement": 6, "update": 2},
-        "by_outcome": {
-            "available": 2,
-            "not_available": 1,
-            "rejected": 2,
-            "reset": 1,
-            "server_error": 1,
-            "accepted": 1,
-        },
         "by_op_outcome": {
             "get_engagement": {"available": 2, "not_available": 1, "rejected": 1, "reset": 1, "server_error": 1},
             "update": {"accepted": 1, "rejected": 1},

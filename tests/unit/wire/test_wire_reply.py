@@ -110,7 +110,7 @@ def test_unknown_keys_are_ignored_and_details_kept_whole() -> None:
     """Newer fields of a reply change nothing; the offer is passed on as it came, an error's ids are not."""
     details = {"campaignId": 3346848610, "new": {"deep": [1]}}
     body = json.dumps({"status": "Available", "engagementDetails": details, "extra": 1, **IDS}).encode()
-    assert read_reply(POST, 200, body) == Reply("available", 200, "v", "s", "p", details)
+    assert read_reply(POST, 200, body) == Reply("available", 200, "v", "s", "p", json.dumps(details).encode())
     refused = json.dumps({"status": "NotAvailable", "engagementDetails": details, **IDS}).encode()
     assert read_reply(POST, 200, refused) == Reply("not_available", 200, "v", "s", "p")
     assert read_reply(POST, 500, body) == Reply("server_error", 500)
