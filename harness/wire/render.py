@@ -63,7 +63,7 @@ class CallRenderer:
     secret. Contract section 1.1.
     """
 
-    __slots__ = ("_post", "_post_first", "_put", "_rest")
+    __slots__ = ("_post", "_post_first", "_put", "_rest", "_version")
 
     def __init__(self, *, host: str, base_path: str, account: str, headers: Mapping[str, str] | None = None) -> None:
         if not _AUTHORITY.fullmatch(host):
@@ -79,25 +79,26 @@ class CallRenderer:
         self._post_first = f"POST {visitors}?v={API_VERSION}"
         self._post = f"POST {visitors}"
         self._put = f"PUT {visitors}"
+        self._version = f"?v={API_VERSION}"
         self._rest = f" HTTP/1.1\r\n{_header_block(host, headers or {})}{ATTEMPT_HEADER}: "
 
     def post(self, vid: str | None, sid: str | None, body: bytes, attempt_id: str) -> bytes:
         """A getEngagement request; without `vid` its path ends in a slash, without `sid` the query lacks it.
 
-        `attempt_id` is our own plain text. Raises `ValueError` when it cannot stand in a header.
+        The ids are as `safe_id` gave them, `attempt_id` is our own plain text. Raises `ValueError` when the latter
+        cannot stand in a header.
         """
-        line = f"{self._post}{safe_id(vid)}?v={API_VERSION}" if vid else self._post_first
-        if sid:
-            line = f"{line}&sid={safe_id(sid)}"
-        return self._finish(line, body, attempt_id)
-
-    def put(self, vid: str, sid: str, body: bytes, attempt_id: str) -> bytes:
-        """An update request; `attempt_id` as in `post`."""
-        return self._finish(f"{self._put}{safe_id(vid)}?v={API_VERSION}&sid={safe_id(sid)}", body, attempt_id)
-
-    def _finish(self, line: str, body: bytes, attempt_id: str) -> bytes:
         if not (attempt_id.isascii() and attempt_id.isprintable()):
             raise ValueError("an attempt id must be printable ASCII")
+        line = f"{self._post}{vid}{self._version}" if vid else self._post_first
+        ids = f"&sid={sid}" if sid else ""
+        return f"{line}{ids}{self._rest}{attempt_id}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def put(self, vid: str, sid: str, body: bytes, attempt_id: str) -> bytes:
+        """An update request; ids and `attempt_id` as in `post`."""
+        if not (attempt_id.isascii() and attempt_id.isprintable()):
+            raise ValueError("an attempt id must be printable ASCII")
+        line = f"{self._put}{vid}{self._version}&sid={sid}"
         return f"{line}{self._rest}{attempt_id}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 

