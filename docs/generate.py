@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from harness.cli.main import cli
 from harness.config.settings import Setting
-from harness.config.table import SETTINGS
+from harness.config.table import BY_NAME, SETTINGS
 from harness.export.prometheus import MetricsPage, RunState
 from harness.judge import threshold
 from harness.measure.histogram import Histogram
@@ -27,6 +27,8 @@ from harness.visitor.retry import POLICIES, RetryPolicy
 FOLDER = Path(__file__).parent
 WIDTH = 100
 NOTICE = "<!-- Made by docs/generate.py; do not edit. -->"
+NOT_YET = "*Read and checked, but nothing acts on it yet.*"
+UNUSED = {name for name in BY_NAME if name.startswith(("limits.", "regression."))} | {"traceparent"}
 
 
 def pages() -> dict[str, str]:
@@ -77,7 +79,8 @@ def configuration_page() -> str:
         rows = [setting for setting in SETTINGS if setting.key and setting.key.startswith(f"{table}.")]
         parts += [f"## [{table}]", setting_table([setting for setting in rows if not setting.hidden])]
     parts += ["## On the command line only", setting_table([setting for setting in SETTINGS if setting.key is None])]
-    parts += ["## [retry.NAME]", cleaned(RetryPolicy), policy_table()]
+    parts += ["## [retry.NAME]", cleaned(RetryPolicy)]
+    parts += ["The shipped policies, where they differ from the defaults; `none` retries nothing:", policy_table()]
     parts += ["## [slo]", slo_text(), f"```text\n{grammar()}\n```"]
     return "\n\n".join(parts) + "\n"
 
@@ -88,15 +91,21 @@ def setting_table(settings: Sequence[Setting]) -> str:
         ("key", "flag", "environment", "default", ""),
         [
             (
-                code((setting.key or "").partition(".")[2]),
+                code(key_name(setting)),
                 code(f"{setting.flag or ''} {flag_value(setting)}".strip()),
                 code(setting.env or ""),
                 code(setting.shown(setting.default).removeprefix("-")),
-                setting.help,
+                setting.help + (f" {NOT_YET}" if setting.name in UNUSED else ""),
             )
             for setting in settings
         ],
     )
+
+
+def key_name(setting: Setting) -> str:
+    """The key inside its table; of a map, with a name below it."""
+    key = (setting.key or "").partition(".")[2]
+    return f"{key}.NAME" if setting.shape == "map" and key else key
 
 
 def flag_value(setting: Setting) -> str:
@@ -105,22 +114,33 @@ def flag_value(setting: Setting) -> str:
 
 
 def policy_table() -> str:
-    """The shipped policies, field by field where they differ from the field's default."""
+    """The shipped policies but `none`, which is all defaults, field by field where they differ from the default."""
+    policies = [policy for policy in POLICIES.values() if policy.name != "none"]
     fields = [field for field in msgspec.structs.fields(RetryPolicy) if field.name != "name"]
     rows = []
     for field in fields:
         default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-        rows.append((code(field.name), *(said(getattr(policy, field.name), default) for policy in POLICIES.values())))
-    return table(("field", *(code(name) for name in POLICIES)), rows)
+        values = [said(getattr(policy, field.name), default) for policy in policies]
+        rows.append((code(field.name), said(default, None), *values))
+    return table(("field", "default", *(code(policy.name) for policy in policies)), rows)
 
 
 def said(value: object, default: object) -> str:
     """A policy's value, empty where it is the default."""
-    if value == default:
+    if value == default or value is None:
         return ""
-    if isinstance(value, frozenset | tuple):
-        return ", ".join(sorted(map(str, value)) if isinstance(value, frozenset) else map(str, value))
-    return str(value)
+    if isinstance(value, frozenset):
+        return " ".join(sorted(value))
+    if isinstance(value, tuple):
+        return ", ".join(map(said_number, value))
+    return said_number(value)
+
+
+def said_number(value: object) -> str:
+    """A number without superfluous zeros; anything else as JSON would write it, or as it is."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def slo_text() -> str:

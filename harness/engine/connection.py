@@ -15,7 +15,7 @@ from socket import IPPROTO_TCP, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY
 from time import monotonic_ns
 from typing import Any, Protocol
 
-from harness.engine.endpoint import Endpoint
+from harness.engine.endpoint import Address, Endpoint
 from harness.engine.http import BadReplyError, ReplyReader
 from harness.visitor.records import Result
 
@@ -53,6 +53,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_address",
         "_endpoint",
         "_loop",
         "_outgoing",
@@ -78,6 +79,7 @@ class Connection:
         self._loop = loop
         self._endpoint = endpoint
         self._owner = owner
+        self._address: Address = endpoint.address()
         self._reader = ReplyReader()
         self._sock: Any = None
         self._tls: Any = None
@@ -101,7 +103,7 @@ class Connection:
         self._outgoing = request
         self.started_ns = monotonic_ns()
         self.connected_ns = self.sent_ns = -1
-        family, sockaddr = self._endpoint.address()
+        family, sockaddr = self._address
         try:
             self._sock = sock = _socket.socket(family, SOCK_STREAM)
             sock.setblocking(False)
@@ -111,7 +113,7 @@ class Connection:
             self._fail(Result.connect_error, _reason(error))
             return
         if code not in (0, errno.EINPROGRESS):
-            self._endpoint.address_failed()
+            self._endpoint.address_failed(self._address)
             self._fail(Result.connect_error, os.strerror(code))
             return
         self._watch(_WRITE, self._on_connect)
@@ -127,7 +129,7 @@ class Connection:
         try:
             code = self._sock.getsockopt(SOL_SOCKET, SO_ERROR)
             if code:
-                self._endpoint.address_failed()
+                self._endpoint.address_failed(self._address)
                 self._fail(Result.connect_error, os.strerror(code))
             elif self._endpoint.tls is None:
                 self._recv = self._sock.recv
@@ -300,7 +302,7 @@ class Connection:
         if self._shaking:
             self._fail(Result.tls_error, "TLS handshake timed out")
         elif self.connecting:
-            self._endpoint.address_failed()
+            self._endpoint.address_failed(self._address)
             self._fail(Result.connect_error, "connect timed out")
         else:
             self._fail(Result.timeout, "timed out")
@@ -323,11 +325,11 @@ class Connection:
                 self._endpoint.tls_session = self._tls.session
             self._tls = None
         if self._sock is not None:
-            # No cycles may stay behind: workers run with the garbage collector off.
             self._recv = self._send = None
             self._sock.close()
             self._sock = None
-            self._reader.release()
+        # No cycles may stay behind, not even of a socket that never was: workers run with the garbage collector off.
+        self._reader.release()
 
 
 def _result_of(error: OSError, otherwise: Result) -> Result:

@@ -7,10 +7,10 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from harness.config.guard import check_target
 from harness.config.model import RunConfig
+from harness.config.target import parse_target
 from harness.errors import UnreachableError, UsageError
 
 Address = tuple[int, Any]
@@ -34,27 +34,27 @@ class Endpoint:
         """The address for the next connection."""
         return self.addresses[self._turn]
 
-    def address_failed(self) -> None:
-        """The last address could not be connected to: the next connection tries another, if there is one."""
-        self._turn = (self._turn + 1) % len(self.addresses)
+    def address_failed(self, address: Address) -> None:
+        """This address could not be connected to: the next connection tries another, if there is one.
+
+        Many connects to it may fail together; they turn away from it once.
+        """
+        if address is self.addresses[self._turn]:
+            self._turn = (self._turn + 1) % len(self.addresses)
 
 
 def resolve_endpoint(config: RunConfig, getaddrinfo: Resolver = socket.getaddrinfo) -> Endpoint:
     """The endpoint of a run's target, resolved once and allowed by the guard.
 
-    `--resolve` entries (host or host:port → address) take the place of DNS. Raises `UsageError` for an unusable URL or
-    certificate file, `UnreachableError` when the name does not resolve, `GuardError` when the guard forbids an address.
+    `--resolve` entries (host → address) take the place of DNS. Raises `UsageError` for an unusable URL or certificate
+    file, `UnreachableError` when the name does not resolve, `GuardError` when the guard forbids an address.
     """
-    parts = urlsplit(config.target)
-    hostname = parts.hostname
-    if parts.scheme not in ("http", "https") or not hostname:
-        raise UsageError(f"target '{config.target}' is not a URL: write http://HOST[:PORT] or https://HOST[:PORT]")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    pinned = config.resolve.get(f"{hostname}:{port}") or config.resolve.get(hostname)
+    target = parse_target(config.target)
+    name = config.resolve.get(target.host, target.host)
     try:
-        found = getaddrinfo(pinned or hostname, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise UnreachableError(f"target host '{pinned or hostname}' does not resolve: {error}") from error
+        found = getaddrinfo(name, target.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise UnreachableError(f"target host '{name}' does not resolve: {error}") from error
     addresses: list[Address] = [(family, sockaddr) for family, _type, _proto, _name, sockaddr in found]
     check_target(
         config.target,
@@ -65,11 +65,11 @@ def resolve_endpoint(config: RunConfig, getaddrinfo: Resolver = socket.getaddrin
     )
     return Endpoint(
         url=config.target,
-        host=parts.netloc.rpartition("@")[2],
-        hostname=hostname,
-        base_path=parts.path.rstrip("/"),
+        host=target.authority,
+        hostname=target.host,
+        base_path=target.base_path,
         addresses=addresses,
-        tls=_tls_context(config) if parts.scheme == "https" else None,
+        tls=_tls_context(config) if target.tls else None,
     )
 
 
@@ -77,7 +77,8 @@ def _tls_context(config: RunConfig) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=config.ca_file)
         if config.client_cert is not None:
-            context.load_cert_chain(config.client_cert)
+            # An empty password, so that OpenSSL does not ask the terminal for the one of an encrypted key.
+            context.load_cert_chain(config.client_cert, password="")
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"the CA file or client certificate cannot be used: {error}") from error
     if config.insecure:

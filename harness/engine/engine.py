@@ -11,6 +11,7 @@ load model). A worker whose master has been silent for `FENCE_NS` starts nothing
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 import msgspec
 
 from harness.config.model import RunConfig
+from harness.config.secrets import resolve_headers
 from harness.engine.clock import Alarm
 from harness.engine.connection import Connection
 from harness.engine.endpoint import Endpoint
@@ -104,7 +106,8 @@ class Engine:
         self._open: set[Player] = set()
         self.slots = slots
         self._last_due_ns = self._last_begun_ns = 0
-        self._closing = False
+        self._running = False
+        self._filling = False
         self.t0_ns = 0
         self._fence_ns = 0
         self.fenced = False
@@ -119,6 +122,7 @@ class Engine:
     def start(self, t0_ns: int) -> None:
         """Begins to tick; `t0_ns` (absolute) is the run's start and may lie ahead."""
         self.t0_ns = t0_ns
+        self._running = True
         now_ns = monotonic_ns()
         self.hear(now_ns)
         self._next_tick_ns = max(t0_ns, now_ns) + TICK_NS
@@ -154,7 +158,7 @@ class Engine:
 
     def close(self) -> None:
         """Stops ticking and closes every connection; what was recorded can still be folded."""
-        self._closing = True
+        self._running = False
         self._alarm.close()
         self._ticker.close()
         self._lines.close_all()
@@ -181,8 +185,10 @@ class Engine:
 
     def _wake(self) -> None:
         """Sets the alarm to the next moment at which something is due."""
+        if not self._running:
+            return  # before the start no moment is known
         moment_ns = self._next_due_ns()
-        if moment_ns is not None and not self._closing:
+        if moment_ns is not None:
             self._alarm.set(self.t0_ns + moment_ns)
 
     def _next_due_ns(self) -> int | None:
@@ -275,7 +281,7 @@ class Engine:
     def on_connected(self, connection: Connection) -> None:
         """See `connection.Owner`."""
         self._lines.connected(connection)
-        self._deadline(self._lines.next_waiting())
+        self._connect_waiting()
 
     def on_reply(self, connection: Connection, reader: ReplyReader, done_ns: int) -> None:
         """See `connection.Owner`."""
@@ -318,7 +324,19 @@ class Engine:
         due_ns = player.due_ns if player.state == "waiting" else done_ns - t0_ns
         heappush(self._due, (due_ns, self._serial, player))
         self._wake()
-        self._deadline(self._lines.next_waiting())
+        self._connect_waiting()
+
+    def _connect_waiting(self) -> None:
+        """Begins connects that wait for their turn; what there is no time for is left to the next tick."""
+        if self._filling:
+            return  # one of them failed at once; the loop below goes on
+        self._filling = True
+        for _ in range(_BEGIN_PORTION):
+            connection = self._lines.next_waiting()
+            if connection is None:
+                break
+            self._deadline(connection)
+        self._filling = False
 
     def on_idle_close(self, connection: Connection) -> None:
         """See `connection.Owner`."""
@@ -326,7 +344,7 @@ class Engine:
 
     def crash(self, error: BaseException) -> None:
         """Our own code raised in a callback: gevent would print it and go on; the run ends instead."""
-        self._closing = True
+        self._running = False
         self._on_crash(error)
 
     # The tick
@@ -340,12 +358,13 @@ class Engine:
             self._next_tick_ns += TICK_NS * (1 + delay_ns // TICK_NS)
             self._expire(self._connect_deadlines, now_ns, connecting=True)
             self._expire(self._deadlines, now_ns, connecting=False)
+            self._connect_waiting()
             self._fold()
             second = (now_ns - self.t0_ns) // NS_PER_S
             if second > self.second:
                 self._on_second(second - 1)
                 self.second = second
-            if not self._closing:
+            if self._running:
                 self._ticker.set(self._next_tick_ns)
         except Exception as error:
             self.crash(error)
@@ -380,7 +399,11 @@ class _Accounts:
         self._config = config
         self._endpoint = endpoint
         self._calls: dict[str | None, Calls] = {}
-        self._headers = {"User-Agent": config.user_agent or f"engagement-harness ({config.run_id})"} | config.headers
+        headers = resolve_headers(config.headers, os.environ)
+        self._headers = {"User-Agent": config.user_agent or f"engagement-harness ({config.run_id})"} | headers
+        # At once, so that an account or header that cannot be used ends the run before it begins.
+        for account in (None, *config.accounts):
+            self.calls_of(account)
 
     def calls_of(self, account: str | None) -> Calls:
         """The calls of a trace's account name: mapped by the profile if it maps it, else the run's own account."""

@@ -85,13 +85,13 @@ class Behaviour:
             return self._refuse(at_ns, 404, "client_error", "Invalid account", codes.INVALID_ACCOUNT)
         account.sweep(at_ns)
         visitor = account.visitors.get(call.vid) if call.vid else None
+        met = acquaintance(account, visitor, call)
         draws = self._draws(account, visitor, call)
         fault = self._fault(at_ns, unit(draws.fault_bits)) if self.scenario.faults else None
         if fault is not None:
-            return self._spoil(at_ns, fault, call)
+            return self._spoil(at_ns, fault, met)
         if not known_version(call.version):
-            return self._refuse(at_ns, 400, "client_error", "Illegal Version", codes.ILLEGAL_VERSION)
-        met = acquaintance(account, visitor, call)
+            return self._refuse(at_ns, 400, "client_error", "Illegal Version", codes.ILLEGAL_VERSION, met)
         if (
             met not in GOOD
             and call.op == "get_engagement"
@@ -167,21 +167,23 @@ class Behaviour:
         body = self._error(at_ns, f"Loading account: {account.name}, vid: {visitor.vid}", codes.LOADING)
         return Decision("loading", done_ns - at_ns, 500, body, vid=visitor.vid, met=met)
 
-    def _spoil(self, at_ns: int, fault: FaultKind, call: Call) -> Decision:
+    def _spoil(self, at_ns: int, fault: FaultKind, met: str) -> Decision:
         """A call that goes wrong on purpose."""
         delay_ns = thaw_ns(self.scenario.freezes, at_ns) - at_ns
-        if fault == "reset" or fault == "hang":
-            return Decision(fault, delay_ns, 0, fault=fault)
-        if fault == "throttled":
-            headers = TEXT_TYPE + b"Retry-After: %d\r\n" % self.scenario.retry_after_s
-            return Decision("throttled", delay_ns, 429, b"Too many requests", headers)
-        if fault == "redirect":
-            return Decision("redirect", delay_ns, 302, b"", b"Location: /moved\r\n")
-        if fault == "garbage":
-            return Decision("bad_reply", delay_ns, 200, b'{"status":')
-        if fault == "unavailable":
-            return self._refuse(at_ns, 503, "server_error", "Service is temporarily unavailable")
-        return self._refuse(at_ns, 500, "server_error", "Unexpected error", codes.UNEXPECTED)
+        match fault:
+            case "reset" | "hang":
+                return Decision(fault, delay_ns, 0, fault=fault, met=met)
+            case "throttled":
+                headers = TEXT_TYPE + b"Retry-After: %d\r\n" % self.scenario.retry_after_s
+                return Decision("throttled", delay_ns, 429, b"Too many requests", headers, met=met)
+            case "redirect":
+                return Decision("redirect", delay_ns, 302, b"", b"Location: /moved\r\n", met=met)
+            case "garbage":
+                return Decision("bad_reply", delay_ns, 200, b'{"status":', met=met)
+            case "unavailable":
+                return self._refuse(at_ns, 503, "server_error", "Service is temporarily unavailable", met=met)
+            case "internal":
+                return self._refuse(at_ns, 500, "server_error", "Unexpected error", codes.UNEXPECTED, met)
 
     def _refuse_ids(self, at_ns: int, call: Call, met: str) -> Decision:
         if call.op == "get_engagement" and self.scenario.bad_ids == "401":

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,17 @@ def serve(scenario: Scenario, options: Options, ready: Callable[[str], None]) ->
     Raises `UsageError` when the address cannot be used or the log not opened, `StorageError` when the log cannot be
     written any more.
     """
-    log = RequestLog(options.log) if options.log is not None else None
-    try:
-        with tempfile.TemporaryDirectory(prefix="harness-sim-") as directory:
-            context, extra = None, ""
-            if options.tls:
-                context, certificate = self_signed(Path(directory), options.host)
-                extra = f" certificate={certificate}"
-            asyncio.run(_serve(scenario, options, log, context, lambda url: ready(_ready_line(url, scenario) + extra)))
-    finally:
-        if log is not None:
-            log.close()
+    with ExitStack() as stack:
+        log = None
+        if options.log is not None:
+            log = RequestLog(options.log)
+            stack.callback(log.close)
+        context, extra = None, ""
+        if options.tls:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-sim-"))
+            context, certificate = self_signed(Path(directory), options.host)
+            extra = f" certificate={certificate}"
+        asyncio.run(_serve(scenario, options, log, context, lambda url: ready(_ready_line(url, scenario) + extra)))
 
 
 def _ready_line(url: str, scenario: Scenario) -> str:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from harness.sim.acquaintance import UNKNOWN
 from harness.units import NS_PER_MS, NS_PER_US
 
-# Times below 2**11 microseconds are kept exactly, longer ones to 11 binary digits: an error of at most 0.05 %.
-_EXACT_BITS = 11
+# Times below 2**12 microseconds are kept to the microsecond, longer ones to 12 binary digits: at most 0.05 % off.
+_EXACT_BITS = 12
 
 ENGAGED = frozenset({"available", "not_available", "accepted"})
 
@@ -51,12 +51,12 @@ class ServiceTimes:
         """count, mean, p50, p95, p99 and max in ms; None where there is no time. Quantiles are nearest-rank."""
         if self.count == 0:
             return {"count": 0, "mean": None, "p50": None, "p95": None, "p99": None, "max": None}
-        ranks = {"p50": self._at_rank(0.50), "p95": self._at_rank(0.95), "p99": self._at_rank(0.99)}
+        ranks = {"p50": self._percentile(50), "p95": self._percentile(95), "p99": self._percentile(99)}
         mean = round(self._total_ns / self.count / NS_PER_MS, 3)
         return {"count": self.count, "mean": mean, **ranks, "max": round(self._max_ns / NS_PER_MS, 3)}
 
-    def _at_rank(self, quantile: float) -> float:
-        left = max(1, -int(-quantile * self.count // 1))
+    def _percentile(self, percent: int) -> float:
+        left = max(1, -(-percent * self.count // 100))
         for time_us in sorted(self._by_us):
             left -= self._by_us[time_us]
             if left <= 0:

@@ -292,9 +292,8 @@ class VisitorSession:
         if self._state is not FLYING:
             raise IllegalMoveError(f"visit {self.name}: a reply came with no request in flight")
         result = RESULT_OF[reply.kind]
-        vid = reply.vid
-        if vid is not None and vid == self._sent_vid and reply.sid == self._sent_sid:
-            chain = _NONE if self._stale else _KEPT
+        if self._given and reply.vid == self._sent_vid and reply.sid == self._sent_sid:
+            chain = _KEPT
         else:
             chain = self._judge_chain(reply, result)
         if result is _AVAILABLE:

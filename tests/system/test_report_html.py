@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.report.charts import CURVE_MEASURES, percentile_curve
 from harness.report.html import render_html
+from tests.system.browser import find_chromium, opened
 
 pytestmark = [pytest.mark.system, pytest.mark.chromium]
 
 MADE_UP = Path(__file__).parents[1] / "unit" / "report" / "made_up_run.py"
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-    "--v=0",
-    "--virtual-time-budget=3000",
-)
-
-
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    """The path of Chromium; without it the tests are skipped, in CI they fail."""
-    found = shutil.which("chromium")
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium is missing: apt-get install chromium")
-        pytest.skip("chromium is missing: apt-get install chromium")
-    return found
+    """The path of Chromium."""
+    return find_chromium()
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +29,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render_html(summary, series, curves))
     return path
-
-
-def opened(chromium: str, page: Path, profile: Path, *flags: str) -> tuple[str, list[str]]:
-    """The document after its scripts ran, and what the console said."""
-    ran = subprocess.run(
-        [chromium, *FLAGS, f"--user-data-dir={profile}", *flags, "--dump-dom", page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return ran.stdout, re.findall(r"CONSOLE.*", ran.stderr)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -11,7 +11,7 @@ import msgspec
 from harness.trace.model import Visit
 from harness.visitor.calls import Calls
 from harness.visitor.identity import Identities
-from harness.visitor.records import Attempt, Result, StepOutcome, VisitOutcome
+from harness.visitor.records import Attempt, Result
 from harness.visitor.retry import POLICIES, RetryPolicy
 from harness.visitor.session import Rules, Sink, VisitorSession
 from harness.wire.render import CallRenderer
@@ -126,10 +126,8 @@ class Player:
 
     def send(self) -> Request:
         """Goes to the moment when the next request is due, and takes it."""
-        action = self.session.next_action(self.now_ns)
-        if isinstance(action, int):
+        while isinstance(action := self.session.next_action(self.now_ns), int):
             self.now_ns = action
-            action = self.session.next_action(self.now_ns)
         assert isinstance(action, bytes), action
         return parse_request(action)
 
@@ -158,17 +156,9 @@ class Player:
     @property
     def outcomes(self) -> list[str]:
         """Outcomes of the steps settled so far, of all visits."""
-        return [outcome_of(record) for record in self.sink.steps]
-
-
-def outcome_of(record: StepOutcome) -> str:
-    return record.outcome.name
+        return [record.outcome.name for record in self.sink.steps]
 
 
 def ends(sink: Sink) -> list[tuple[str, str]]:
     """(visit, how it ended) in order."""
-    return [(record.visit, end_of(record)) for record in sink.visits]
-
-
-def end_of(record: VisitOutcome) -> str:
-    return record.end.name
+    return [(record.visit, record.end.name) for record in sink.visits]

@@ -1,0 +1,47 @@
+"""Debian's Chromium, headless: opens a page and tells what became of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+    "--v=0",
+    "--virtual-time-budget=3000",
+)
+
+
+def find_chromium() -> str:
+    """The path of Chromium; without it the test is skipped, in CI it fails."""
+    found = shutil.which("chromium")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium is missing: apt-get install chromium")
+        pytest.skip("chromium is missing: apt-get install chromium")
+    return found
+
+
+def opened(chromium: str, page: Path, profile: Path, *flags: str) -> tuple[str, list[str]]:
+    """The document after its scripts ran, and what the console said."""
+    ran = subprocess.run(
+        [chromium, *FLAGS, f"--user-data-dir={profile}", *flags, "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return ran.stdout, re.findall(r"CONSOLE.*", ran.stderr)
