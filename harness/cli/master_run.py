@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -20,7 +21,8 @@ from harness.config.model import RunConfig
 from harness.errors import ExitCode, StorageError
 from harness.export.http import MetricsServer
 from harness.export.prometheus import MetricsPage, RunState
-from harness.fleet.master import Conductor, Member
+from harness.fleet.master import Conductor
+from harness.fleet.member import Member
 from harness.fleet.messages import FromMaster
 from harness.judge.facts import Ended, RunFacts, WorkerFacts
 from harness.judge.summary import summarize
@@ -330,7 +332,7 @@ class MasterRun:
             warmup_s=warmup_s,
             arrivals_s=max(arrivals_ns / NS_PER_S - warmup_s, 1e-9),
             planned_visits=planned if config.closed_slots is None else None,
-            cpu_s=_own_and_parent_cpu_s() + sum(member.cpu_ns for member in conductor.everyone()) / NS_PER_S,
+            cpu_s=_own_and_parent_cpu_s() + _others_cpu_s(conductor),
             slices_missing=sum(member.missing_slices for member in conductor.everyone()),
             workers_lost=conductor.workers_lost,
             ended=ended,
@@ -366,13 +368,19 @@ def _worker_facts(member: Member) -> WorkerFacts:
         id=member.worker,
         clock_offset_ms=member.offset_ns / NS_PER_MS,
         cpu_s=member.cpu_ns / NS_PER_S,
-        cpu_max_ratio=member.cpu_max_ratio if len(member.cpu_window_ns) == member.cpu_window_ns.maxlen else None,
+        cpu_max_ratio=member.cpu_max_ratio,
         rss_max_mb=member.rss_max_bytes / 1e6,
     )
 
 
 def _ms(value_ns: int | None) -> float | None:
     return None if value_ns is None else value_ns / NS_PER_MS
+
+
+def _others_cpu_s(conductor: Conductor) -> float:
+    """CPU seconds that workers report; one inside this very process is not another."""
+    own = (socket.gethostname(), os.getpid())
+    return sum(each.cpu_ns for each in conductor.everyone() if (each.host, each.pid) != own) / NS_PER_S
 
 
 def _own_and_parent_cpu_s() -> float:

@@ -1,4 +1,4 @@
-"""One TCP (or TLS) connection: a non-blocking socket, one persistent watcher, one request at a time.
+"""One TCP (or TLS) connection: a non-blocking socket, watched as long as it lives, one request at a time.
 
 The connection knows bytes, not visits. It moves connecting → (shaking hands) → idle ⇄ busy → closed and tells its owner
 through `on_connected`, `on_reply`, `on_fault` and `on_idle_close`. The usual attempt costs
@@ -16,12 +16,13 @@ from time import monotonic_ns
 from typing import Any, Protocol
 
 from harness.engine.endpoint import Address, Endpoint
+from harness.engine.heads import Heads
 from harness.engine.http import BadReplyError, ReplyReader
+from harness.engine.poller import READ, WRITE, Poller
 from harness.visitor.records import Result
 
-_READ = 1
-_WRITE = 2
-_CHUNK = 65_536
+# A TLS record holds no more; a longer reply takes several reads.
+_CHUNK = 16_384
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -48,48 +49,45 @@ class Connection:
     """A connection to the endpoint; `carried` is whatever its owner attached to the request in flight.
 
     Moments are absolute ns of `monotonic_ns`: `started_ns` when the attempt was begun, `connected_ns` when the
-    connection was there, `sent_ns` when the request was handed to the kernel; -1 while not reached. `serial` grows with
-    each request, so that a deadline of an older one can be told apart.
+    connection was there, `sent_ns` when the request was handed to the kernel; -1 while not reached.
     """
 
     __slots__ = (
         "_address",
         "_endpoint",
-        "_loop",
+        "_fd",
         "_outgoing",
         "_owner",
+        "_poller",
         "_reader",
         "_recv",
         "_send",
         "_shaking",
         "_sock",
         "_tls",
-        "_watcher",
         "busy",
         "carried",
         "connected_ns",
         "connecting",
         "sent_ns",
-        "serial",
         "started_ns",
         "tls_resumed",
     )
 
-    def __init__(self, loop: Any, endpoint: Endpoint, owner: Owner) -> None:
-        self._loop = loop
+    def __init__(self, poller: Poller, endpoint: Endpoint, heads: Heads, owner: Owner) -> None:
+        self._poller = poller
         self._endpoint = endpoint
         self._owner = owner
         self._address: Address = endpoint.address()
-        self._reader = ReplyReader()
+        self._reader = ReplyReader(heads)
         self._sock: Any = None
         self._tls: Any = None
-        self._watcher: Any = None
+        self._fd = -1
         self._outgoing = b""
         self._shaking = False
         self.busy = False
         self.connecting = False
         self.carried: Any = None
-        self.serial = 0
         self.started_ns = self.connected_ns = self.sent_ns = -1
         self.tls_resumed = False
 
@@ -97,7 +95,6 @@ class Connection:
 
     def open(self, request: bytes, carried: Any) -> None:
         """Connects and sends `request` as soon as that is done."""
-        self.serial += 1
         self.busy = self.connecting = True
         self.carried = carried
         self._outgoing = request
@@ -108,6 +105,7 @@ class Connection:
             self._sock = sock = _socket.socket(family, SOCK_STREAM)
             sock.setblocking(False)
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            self._fd = sock.fileno()
             code = sock.connect_ex(sockaddr)
         except OSError as error:
             self._fail(Result.connect_error, _reason(error))
@@ -116,14 +114,7 @@ class Connection:
             self._endpoint.address_failed(self._address)
             self._fail(Result.connect_error, os.strerror(code))
             return
-        self._watch(_WRITE, self._on_connect)
-
-    def _watch(self, events: int, callback: Any) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
-        self._watcher = self._loop.io(self._sock.fileno(), events)
-        self._watcher.start(callback)
+        self._poller.watch(self._fd, WRITE, self._on_connect)
 
     def _on_connect(self) -> None:
         try:
@@ -153,10 +144,10 @@ class Connection:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            self._watch(_READ, self._on_shake)
+            self._poller.watch(self._fd, READ, self._on_shake)
             return
         except ssl.SSLWantWriteError:
-            self._watch(_WRITE, self._on_shake)
+            self._poller.watch(self._fd, WRITE, self._on_shake)
             return
         except (ssl.SSLError, ssl.CertificateError, OSError) as error:
             self._fail(Result.tls_error, _reason(error))
@@ -174,7 +165,7 @@ class Connection:
     def _established(self) -> None:
         self.connecting = False
         self.connected_ns = monotonic_ns()
-        self._watch(_READ, self._on_readable)
+        self._poller.watch(self._fd, READ, self._on_readable)
         self._owner.on_connected(self)
         self._flush()
 
@@ -182,7 +173,6 @@ class Connection:
 
     def send(self, request: bytes, carried: Any) -> None:
         """Sends the next request on this idle connection."""
-        self.serial += 1
         self.busy = True
         self.carried = carried
         self.started_ns = self.connected_ns = monotonic_ns()
@@ -203,7 +193,7 @@ class Connection:
             self._outgoing = b""
             return
         self._outgoing = outgoing[sent:]
-        self._watch(_READ | _WRITE, self._on_both)
+        self._poller.watch(self._fd, READ | WRITE, self._on_both)
 
     def _on_both(self) -> None:
         # The request did not fit into the socket's buffer: rare, so readiness of either kind is simply tried.
@@ -225,43 +215,37 @@ class Connection:
         self.sent_ns = monotonic_ns()
         self._outgoing = self._outgoing[sent:]
         if not self._outgoing:
-            self._watch(_READ, self._on_readable)
+            self._poller.watch(self._fd, READ, self._on_readable)
 
     # Receiving
 
     def _on_readable(self) -> None:
         try:
-            while self._receive():
-                pass
+            try:
+                data = self._recv(_CHUNK)
+            except _WOULD_BLOCK:
+                return
+            except ssl.SSLZeroReturnError:
+                data = b""
+            except OSError as error:
+                self._broken(error)
+                return
+            done_ns = monotonic_ns()
+            if not data:
+                self._closed_by_peer(done_ns)
+            elif not self.busy:
+                # Bytes that answer nothing: the connection cannot be trusted any more.
+                self.close()
+                self._owner.on_idle_close(self)
+            elif self._reader.feed(data):
+                self._complete(done_ns)
+            elif self._tls is not None and self._tls.pending():
+                # OpenSSL holds more, which the poller cannot see.
+                self._on_readable()
         except BadReplyError as error:
             self._fail(Result.bad_reply, str(error))
         except Exception as error:
             self._owner.crash(error)
-
-    def _receive(self) -> bool:
-        """One read; True when OpenSSL holds more that the watcher cannot see."""
-        try:
-            data = self._recv(_CHUNK)
-        except _WOULD_BLOCK:
-            return False
-        except ssl.SSLZeroReturnError:
-            data = b""
-        except OSError as error:
-            self._broken(error)
-            return False
-        done_ns = monotonic_ns()
-        if not data:
-            self._closed_by_peer(done_ns)
-            return False
-        if not self.busy:
-            # Bytes that answer nothing: the connection cannot be trusted any more.
-            self.close()
-            self._owner.on_idle_close(self)
-            return False
-        if self._reader.feed(data):
-            self._complete(done_ns)
-            return False
-        return self._tls is not None and self._tls.pending() > 0
 
     def _complete(self, done_ns: int) -> None:
         if self._outgoing:
@@ -315,17 +299,14 @@ class Connection:
         return self._sock is not None and not self.busy
 
     def close(self) -> None:
-        """Closes the socket and releases its watcher; does nothing when closed already."""
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
-            self._watcher = None
+        """Closes the socket; does nothing when closed already."""
         if self._tls is not None:
             if not self.connecting and self._tls.session is not None:
                 self._endpoint.tls_session = self._tls.session
             self._tls = None
         if self._sock is not None:
             self._recv = self._send = None
+            self._poller.forget(self._fd)
             self._sock.close()
             self._sock = None
         # No cycles may stay behind, not even of a socket that never was: workers run with the garbage collector off.

@@ -38,6 +38,8 @@ from harness.wire.render import CallRenderer
 from harness.wire.reply import read_reply
 
 TICK_NS = 20 * NS_PER_MS
+# How often the open connections are looked over for requests that took too long: a timeout is exact to this.
+_SWEEP_NS = 100 * NS_PER_MS
 # A loop turn begins at most so many visits or steps and folds at most so many records: replies must be read in time.
 _BEGIN_PORTION = 64
 _FOLD_PORTION = 256
@@ -101,8 +103,6 @@ class Engine:
         self._arrivals: deque[Arrival] = deque()
         self._due: list[tuple[int, int, Player]] = []
         self._serial = 0
-        self._deadlines: deque[tuple[int, Connection, int]] = deque()
-        self._connect_deadlines: deque[tuple[int, Connection, int]] = deque()
         self._open: set[Player] = set()
         self.slots = slots
         self._last_due_ns = self._last_begun_ns = 0
@@ -115,7 +115,7 @@ class Engine:
         self.second = 0
         self._alarm = Alarm(loop, self._ring)
         self._ticker = Alarm(loop, self._tick)
-        self._next_tick_ns = 0
+        self._next_tick_ns = self._next_sweep_ns = 0
 
     # Life
 
@@ -164,8 +164,6 @@ class Engine:
         self._lines.close_all()
         self._open.clear()
         self._due.clear()
-        self._deadlines.clear()
-        self._connect_deadlines.clear()
 
     @property
     def open_visits(self) -> int:
@@ -252,7 +250,7 @@ class Engine:
             return
         action = player.next_action(now_ns)
         if isinstance(action, bytes):
-            self._deadline(self._lines.carry(action, player))
+            self._lines.carry(action, player)
         elif action is None:
             self._end(player, VisitEnd.completed)
         else:
@@ -260,14 +258,6 @@ class Engine:
             heappush(self._due, (action, self._serial, player))
             if self._due[0][2] is player:
                 self._wake()
-
-    def _deadline(self, connection: Connection | None) -> None:
-        if connection is None or not connection.busy:
-            return
-        if connection.connecting:
-            connect_ns = connection.started_ns + self._config.connect_timeout_ns
-            self._connect_deadlines.append((connect_ns, connection, connection.serial))
-        self._deadlines.append((connection.started_ns + self._config.timeout_ns, connection, connection.serial))
 
     def _end(self, player: Player, end: VisitEnd) -> None:
         self._open.discard(player)
@@ -332,10 +322,8 @@ class Engine:
             return  # one of them failed at once; the loop below goes on
         self._filling = True
         for _ in range(_BEGIN_PORTION):
-            connection = self._lines.next_waiting()
-            if connection is None:
+            if not self._lines.next_waiting():
                 break
-            self._deadline(connection)
         self._filling = False
 
     def on_idle_close(self, connection: Connection) -> None:
@@ -356,8 +344,9 @@ class Engine:
             self._recorder.loop_delay(delay_ns)
             self._recorder.stall(delay_ns)
             self._next_tick_ns += TICK_NS * (1 + delay_ns // TICK_NS)
-            self._expire(self._connect_deadlines, now_ns, connecting=True)
-            self._expire(self._deadlines, now_ns, connecting=False)
+            if now_ns >= self._next_sweep_ns:
+                self._next_sweep_ns = now_ns + _SWEEP_NS
+                self._lines.expire(now_ns, self._config.timeout_ns, self._config.connect_timeout_ns)
             self._connect_waiting()
             self._fold()
             second = (now_ns - self.t0_ns) // NS_PER_S
@@ -368,12 +357,6 @@ class Engine:
                 self._ticker.set(self._next_tick_ns)
         except Exception as error:
             self.crash(error)
-
-    def _expire(self, deadlines: deque[tuple[int, Connection, int]], now_ns: int, *, connecting: bool) -> None:
-        while deadlines and deadlines[0][0] <= now_ns:
-            _, connection, serial = deadlines.popleft()
-            if connection.busy and connection.serial == serial and (connection.connecting or not connecting):
-                connection.expire()
 
     def _fold(self) -> None:
         sink = self._sink

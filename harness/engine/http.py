@@ -1,7 +1,8 @@
 """Reading HTTP/1.1 replies with llhttp, strictly and within bounds.
 
-One `ReplyReader` serves one connection. It asks llhttp for as little as possible (body and two milestones) and keeps
-the head's raw bytes: a header is looked up only when a reply needs one, which the usual reply does not.
+One `ReplyReader` serves one connection. A reply in one piece whose head is known (`heads`) is taken as it is. Any
+other goes through llhttp, which is asked for as little as possible (body and three milestones); the head's raw bytes
+are kept, and a header is looked up only when a reply needs one, which the usual reply does not.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any
 
 import httptools
 
+from harness.engine.heads import HEAD_END, Heads
 from harness.units import NS_PER_S
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_BODY_BYTES = 8 * 1024 * 1024
 
-_HEAD_END = b"\r\n\r\n"
 _GZIP_MAGIC = b"\x1f\x8b"
 _RETRY_AFTER_S = re.compile(rb"\r\nretry-after:[ \t]*(\d{1,6})[ \t]*\r\n", re.IGNORECASE)
 _FRAMED = re.compile(rb"\r\n(?:content-length|transfer-encoding):", re.IGNORECASE)
@@ -36,10 +37,11 @@ class ReplyReader:
     HTTP, for bytes beyond the reply's end, a head above 64 kB or a body above 8 MB.
     """
 
-    __slots__ = ("_body", "_complete", "_excess", "_head", "_head_done", "_parser", "keep_alive", "status")
+    __slots__ = ("_body", "_complete", "_excess", "_head", "_head_done", "_heads", "_parser", "keep_alive", "status")
 
-    def __init__(self) -> None:
-        self._parser: Any = httptools.HttpResponseParser(self)
+    def __init__(self, heads: Heads) -> None:
+        self._heads = heads
+        self._parser: Any = None
         self.status = 0
         self.keep_alive = True
         self._head = b""
@@ -72,7 +74,7 @@ class ReplyReader:
         if 100 <= status < 200:
             # An interim reply: the real one follows on the same connection, perhaps in the same segment.
             self._head_done = False
-            self._head = self._head.lstrip(b"\r\n").partition(_HEAD_END)[2]
+            self._head = self._head.lstrip(b"\r\n").partition(HEAD_END)[2]
             return
         self.status = status
         # To be asked now: after this callback llhttp begins the next message and would say no.
@@ -83,9 +85,22 @@ class ReplyReader:
 
     def feed(self, data: bytes) -> bool:
         """Takes received bytes; True when the reply is complete."""
+        if not self._head and self._heads.useful:
+            end = data.find(HEAD_END)
+            met = self._heads.met(data[:end], len(data) - end - 4)
+            if met is not None:
+                self.status, self.keep_alive = met
+                self._head = data
+                self._body = data[end + 4 :]
+                return True
+        return self._parse(data)
+
+    def _parse(self, data: bytes) -> bool:
+        if self._parser is None:
+            self._parser = httptools.HttpResponseParser(self)
         if not self._head_done:
             self._head = self._head + data if self._head else data
-            if len(self._head) > MAX_HEAD_BYTES and self._head.find(_HEAD_END, 0, MAX_HEAD_BYTES) < 0:
+            if len(self._head) > MAX_HEAD_BYTES and self._head.find(HEAD_END, 0, MAX_HEAD_BYTES) < 0:
                 raise BadReplyError("the head exceeds 64 kB")
         try:
             self._parser.feed_data(data)
@@ -94,6 +109,9 @@ class ReplyReader:
         except httptools.HttpParserError as error:
             raise BadReplyError(f"not HTTP/1.1: {error}") from None
         if self._complete:
+            head, _, body = data.partition(HEAD_END)
+            if self._head is data and self._heads.useful and type(self._body) is bytes and body == self._body:
+                self._heads.learn(head, self.status, len(body), self.keep_alive)
             return True
         if self._excess:
             raise BadReplyError("more bytes than the reply's length says")
@@ -133,7 +151,7 @@ class ReplyReader:
     def _headers(self) -> bytes:
         """The reply's head alone: what was received with it may already be body."""
         head = self._head.lstrip(b"\r\n")
-        return head[: head.find(_HEAD_END) + len(_HEAD_END)]
+        return head[: head.find(HEAD_END) + len(HEAD_END)]
 
     def retry_after_ns(self) -> int:
         """What Retry-After asks for in ns, 0 without one (dates are not honoured: they need the peer's clock)."""

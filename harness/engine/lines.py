@@ -13,7 +13,9 @@ from typing import Any
 from harness.config.model import ConnectionMode
 from harness.engine.connection import Connection, Owner
 from harness.engine.endpoint import Endpoint
+from harness.engine.heads import Heads
 from harness.engine.player import Player
+from harness.engine.poller import Poller
 
 MAX_HALF_OPEN = 256
 
@@ -21,10 +23,14 @@ MAX_HALF_OPEN = 256
 class Lines:
     """Carries requests of players over connections to one endpoint, counting what it opens and reuses."""
 
-    __slots__ = ("_endpoint", "_idle", "_loop", "_owner", "_waiting", "counts", "half_open", "mode", "open")
+    __slots__ = (
+        "_endpoint", "_heads", "_idle", "_owner", "_poller", "_waiting",
+        "counts", "half_open", "mode", "open", "reused",
+    )  # fmt: skip
 
     def __init__(self, loop: Any, endpoint: Endpoint, mode: ConnectionMode, owner: Owner) -> None:
-        self._loop = loop
+        self._poller = Poller(loop)
+        self._heads = Heads()
         self._endpoint = endpoint
         self._owner = owner
         self._idle: list[Connection] = []
@@ -32,37 +38,50 @@ class Lines:
         self.mode = mode
         self.half_open = 0
         self.open: set[Connection] = set()
+        self.reused = 0
         self.counts = _no_counts()
 
-    def carry(self, request: bytes, player: Player) -> Connection | None:
-        """Sends the request; returns the connection, or None when the connect has to wait for its turn."""
+    def carry(self, request: bytes, player: Player) -> None:
+        """Sends the request, on a new connection if need be; a connect may have to wait for its turn."""
         connection = player.connection
         if connection is None and self._idle:
             connection = self._idle.pop()
             player.connection = connection
         if connection is not None and connection.usable:
-            self.counts["reused"] += 1
+            self.reused += 1
             connection.send(request, player)
-            return connection
-        if self.half_open >= MAX_HALF_OPEN:
+        elif self.half_open >= MAX_HALF_OPEN:
             self._waiting.append((request, player))
-            return None
-        return self._open(request, player)
+        else:
+            self._open(request, player)
 
-    def _open(self, request: bytes, player: Player) -> Connection:
-        connection = player.connection = Connection(self._loop, self._endpoint, self._owner)
+    def _open(self, request: bytes, player: Player) -> None:
+        connection = player.connection = Connection(self._poller, self._endpoint, self._heads, self._owner)
         self.open.add(connection)
         self.half_open += 1
         connection.open(request, player)
-        return connection
 
-    def next_waiting(self) -> Connection | None:
-        """Begins the next connect that waits, if there is room; returns its connection."""
+    def next_waiting(self) -> bool:
+        """Begins the next connect that waits, if there is room; False when there was nothing to begin."""
         while self._waiting and self.half_open < MAX_HALF_OPEN:
             request, player = self._waiting.popleft()
             if player.state == "flying":
-                return self._open(request, player)
-        return None
+                self._open(request, player)
+                return True
+        return False
+
+    def expire(self, now_ns: int, timeout_ns: int, connect_timeout_ns: int) -> None:
+        """Lets fail whatever has taken longer than it may, counted from the attempt's start."""
+        connect_timeout_ns = min(connect_timeout_ns, timeout_ns)
+        late = [
+            connection
+            for connection in self.open
+            if connection.busy
+            and now_ns - connection.started_ns >= (connect_timeout_ns if connection.connecting else timeout_ns)
+        ]
+        for connection in late:
+            if connection.busy:
+                connection.expire()
 
     def connected(self, connection: Connection) -> None:
         """The connection is up."""
@@ -118,6 +137,7 @@ class Lines:
     def take_counts(self) -> dict[str, int]:
         """What was counted since the last call."""
         counts, self.counts = self.counts, _no_counts()
+        counts["reused"], self.reused = self.reused, 0
         return counts
 
     def close_all(self) -> None:
@@ -127,6 +147,7 @@ class Lines:
         for connection in list(self.open):
             self.close(connection)
         self.half_open = 0
+        self._poller.close()
 
 
 def _no_counts() -> dict[str, int]:

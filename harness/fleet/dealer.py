@@ -1,14 +1,17 @@
 """The dealer: reads the plan once, deals it to workers in leases, and keeps the books. Pure: no clock, no socket.
 
 Each worker has a hand: visits assigned to it and not yet leased, leases sent and not acknowledged, visits leased and
-not settled. A visitor always goes to the same worker (rendezvous hashing over the live workers, so a worker's loss
-moves only its own visitors). Memory is bounded by the horizon and by what is open; nothing is read before its time.
+not settled. In an open loop a visitor always goes to the same worker (rendezvous hashing over the live workers, so a
+worker's loss moves only its own visitors); in a closed loop the next visit goes to whoever has room for it, because
+keeping the slots full is what a closed loop promises. Memory is bounded by the horizon and by what is open; nothing is
+read before its time.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 from zlib import crc32
 
 from harness.fleet.messages import TICKET_BITS, Lease
@@ -44,6 +47,18 @@ class Hand:
         self.begun = 0
         self.credit = 2 * slots if slots else 0
 
+    @property
+    def wants(self) -> bool:
+        """Closed loop: whether fewer visits wait at the worker than its credit."""
+        return self.leased - self.begun + len(self.backlog) < self.credit
+
+
+class Loss(NamedTuple):
+    """What an incarnation took along, by visit name, and what it cannot have begun and is dealt again."""
+
+    lost: list[str]
+    again: list[str]
+
 
 class Dealer:
     """Deals the visits of a plan to incarnations; every move is entered in `ledger`.
@@ -59,6 +74,7 @@ class Dealer:
         self._redeal: deque[PlannedVisit] = deque()
         self._hands: dict[str, Hand] = {}
         self._read_all = False
+        self._stopped = False
         self.planned_by_second: dict[int, int] = {}
         self.last_due_ns = 0
 
@@ -72,20 +88,25 @@ class Dealer:
         """Whether the incarnation is a member."""
         return incarnation in self._hands
 
-    def lose(self, incarnation: str, word_ns: int) -> list[str]:
+    def lose(self, incarnation: str, word_ns: int) -> Loss:
         """The incarnation is gone; `word_ns` (after t0) is when the master last spoke to it.
 
-        What it cannot have begun is dealt again, the rest is lost: returns the names of the lost visits.
+        What it cannot have begun is dealt again (stays undealt once dealing has stopped), the rest is lost.
         """
         hand = self._hands.pop(incarnation)
         safe_ns = word_ns + REDEAL_AFTER_NS
         again = [visit for visit in hand.open.values() if not self._closed and visit.due_ns > safe_ns]
         lost = [visit.name for visit in hand.open.values() if self._closed or visit.due_ns <= safe_ns]
+        self._give_back(hand, again)
         if hand.number:
-            self._ledger.revoke(hand.worker, len(again), sum(visit.steps for visit in again))
             self._ledger.lose(hand.worker)
-        self._redeal.extend(sorted([*again, *hand.backlog], key=lambda visit: visit.due_ns))
-        return lost
+        if not self._stopped:
+            self._redeal = _by_due([*self._redeal, *again, *hand.backlog])
+        return Loss(lost, [visit.name for visit in again])
+
+    def _give_back(self, hand: Hand, visits: list[PlannedVisit]) -> None:
+        if visits:
+            self._ledger.revoke(hand.worker, len(visits), sum(visit.steps for visit in visits))
 
     # Dealing
 
@@ -107,8 +128,9 @@ class Dealer:
 
     def _assign(self, now_ns: int) -> None:
         if self._closed:
-            for hand in self._hands.values():
-                while hand.leased - hand.begun + len(hand.backlog) < hand.credit:
+            # One visit a round to each: near the plan's end the slots of all workers stay as full as can be.
+            while wanting := [hand for hand in self._hands.values() if hand.wants]:
+                for hand in wanting:
                     visit = self._take()
                     if visit is None:
                         return
@@ -116,12 +138,13 @@ class Dealer:
             return
         incarnations = list(self._hands)
         until_ns = now_ns + HORIZON_NS
-        while True:
-            visit = self._peek()
-            if visit is None or visit.due_ns > until_ns:
-                return
+        again = bool(self._redeal)
+        while (visit := self._peek()) is not None and visit.due_ns <= until_ns:
             self._take()
             self._hands[_chosen(visit.visitor + visit.suffix, incarnations)].backlog.append(visit)
+        if again:
+            for hand in self._hands.values():
+                hand.backlog = _by_due(hand.backlog)
 
     def _lease(self, incarnation: str, hand: Hand) -> Lease:
         hand.number += 1
@@ -143,15 +166,20 @@ class Dealer:
         )
 
     def _peek(self) -> PlannedVisit | None:
+        if self._stopped:
+            return None
         if self._redeal:
             return self._redeal[0]
         if self._next is None and not self._read_all:
-            self._next = next(self._visits, None)
-            if self._next is None:
-                self._read_all = True
-            else:
-                self._enter(self._next)
+            self._read()
         return self._next
+
+    def _read(self) -> None:
+        self._next = next(self._visits, None)
+        if self._next is None:
+            self._read_all = True
+        else:
+            self._enter(self._next)
 
     def _take(self) -> PlannedVisit | None:
         visit = self._peek()
@@ -176,8 +204,8 @@ class Dealer:
 
     def hungry(self, incarnation: str, begun: int) -> None:
         """The incarnation has few visits left to begin: its credit doubles."""
+        self.pulse(incarnation, begun)
         hand = self._hands[incarnation]
-        hand.begun = max(hand.begun, begun)
         if hand.leased - hand.begun < hand.credit // 2:
             hand.credit = min(2 * hand.credit, MAX_CREDIT)
 
@@ -199,9 +227,14 @@ class Dealer:
         """The incarnation gave visits back unbegun; returns their names."""
         hand = self._hands[incarnation]
         visits = [hand.open.pop(ticket) for ticket in tickets]
-        if visits:
-            self._ledger.revoke(hand.worker, len(visits), sum(visit.steps for visit in visits))
+        self._give_back(hand, visits)
         return [visit.name for visit in visits]
+
+    def ended(self, incarnation: str) -> list[str]:
+        """The incarnation has accounted for all that reached it: the rest never did, and is given back by name."""
+        hand = self._hands[incarnation]
+        hand.unacked.clear()
+        return self.revoked(incarnation, list(hand.open))
 
     # Where things stand
 
@@ -216,17 +249,21 @@ class Dealer:
         return sum(len(hand.open) for hand in self._hands.values())
 
     def stop(self) -> None:
-        """Nothing more is dealt: what is left of an open-loop plan is read to its end and stays undealt."""
+        """Nothing more is dealt or sent again: what has not been leased stays undealt."""
+        self._stopped = True
+        self._redeal.clear()
         for hand in self._hands.values():
             hand.backlog.clear()
             hand.unacked.clear()
-        if not self._closed:
-            while not self._read_all:
-                self._next = None
-                self._peek()
-        self._next = None
-        self._redeal.clear()
-        self._read_all = True
+
+    def read_rest(self) -> None:
+        """After `stop`: reads an open-loop plan to its end, so that all of it counts as planned. May take its time."""
+        while not (self._closed or self._read_all):
+            self._read()
+
+
+def _by_due(visits: Iterable[PlannedVisit]) -> deque[PlannedVisit]:
+    return deque(sorted(visits, key=lambda visit: visit.due_ns))
 
 
 def _chosen(visitor: str, incarnations: list[str]) -> str:

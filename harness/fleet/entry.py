@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn, Protocol
 
 import gevent
 import msgspec
-from gevent.os import make_nonblocking, nb_read
+from gevent.os import make_nonblocking, nb_read, nb_write
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -87,12 +88,19 @@ class _Master:
         self._environment = environment
         self._open_run = open_run
         self._events = _descriptor(EVENTS_FD)
+        if self._events is not None:
+            make_nonblocking(self._events)
         self._run: Run | None = None
+        self._runs = 0
+        distributed = isinstance(runner, MasterRunner)
         try:
-            self._config = load_config(environment.parsed_options.harness_config)
+            config = load_config(environment.parsed_options.harness_config)
         except HarnessError as error:
             self._end_with(error)
-        attach = attach_master if isinstance(runner, MasterRunner) else attach_local
+        # Locust has been told how many workers to wait for (`--processes` tells it too); one process has one.
+        expected = environment.parsed_options.expect_workers if distributed else 1
+        self._config = msgspec.structs.replace(config, expect_workers=expected)
+        attach = attach_master if distributed else attach_local
         self._fabric: MasterFabric = attach(
             environment, runner, begin=self._begin, turn=self._turn, finish=self._finish
         )
@@ -101,8 +109,15 @@ class _Master:
             gevent.spawn(self._listen, control)
 
     def _begin(self, send: Send) -> Conductor:
+        self._runs += 1
+        config = self._config
+        if self._runs > 1:
+            # Started again in the web UI: another run, in a folder beside the first.
+            config = msgspec.structs.replace(
+                config, run_id=f"{config.run_id}-{self._runs}", out_dir=f"{config.out_dir}-{self._runs}"
+            )
         try:
-            self._run = self._open_run(self._config, send, self._tell)
+            self._run = self._open_run(config, send, self._tell)
         except HarnessError as error:
             self._end_with(error)
         return self._run.conductor
@@ -133,9 +148,25 @@ class _Master:
 
     def _tell(self, event: dict[str, Any]) -> None:
         if self._events is not None:
-            os.write(self._events, msgspec.json.encode(event) + b"\n")
+            self._tell_parent(self._events, event)
         elif event["event"] == "finished":
             sys.stdout.write(f"{event['text']}\n")
+        elif event["event"] == "error":
+            sys.stderr.write(f"harness: error: {event['message']}\n")
+
+    def _tell_parent(self, descriptor: int, event: dict[str, Any]) -> None:
+        line = msgspec.json.encode(event) + b"\n"
+        try:
+            if event["event"] == "progress":
+                # A parent that does not read (a stopped terminal) must not stop the run; the next one is newer.
+                with suppress(BlockingIOError):
+                    os.write(descriptor, line)
+                return
+            while line:
+                line = line[nb_write(descriptor, line) :]
+        except BrokenPipeError:
+            # The parent is gone, and there is nobody to tell; the run folder still is to be written.
+            self._events = None
 
     def _tell_error(self, error: HarnessError) -> None:
         if self._events is not None:

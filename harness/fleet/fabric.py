@@ -7,8 +7,11 @@ quit, and `test_stopping`, which Locust fires first when somebody stops it, wait
 
 from __future__ import annotations
 
+import signal
+import traceback
 from collections.abc import Callable
 from time import monotonic_ns
+from types import FrameType
 from typing import Any
 
 import gevent
@@ -16,6 +19,7 @@ from gevent.event import Event
 from locust import LoadTestShape, User, constant, task
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
+from harness.errors import ExitCode, HarnessError
 from harness.fleet.locust_stats import feed
 from harness.fleet.master import TURN_S, Conductor
 from harness.fleet.messages import (
@@ -67,7 +71,8 @@ class MasterFabric:
     """The master's side: one conductor per Locust test.
 
     `begin(send)` makes the conductor of a run, `turn` is called after each of its turns, `finish` once when it has
-    finished and must leave nothing undone: Locust ends after it.
+    finished and must leave nothing undone: Locust ends after it. What raises on the way ends the run with that error,
+    after a drain; what raises during that drain ends it at once.
     """
 
     def __init__(
@@ -91,8 +96,9 @@ class MasterFabric:
 
     def receive(self, message: FromWorker) -> None:
         """Takes a worker's message; between runs nobody listens."""
-        if self.conductor is not None:
-            self.conductor.receive(message, monotonic_ns())
+        conductor = self.conductor
+        if conductor is not None:
+            self._guarded(conductor, lambda: conductor.receive(message, monotonic_ns()))
 
     def interrupt(self, reason: str) -> None:
         """Ends the run early, as from outside."""
@@ -107,13 +113,26 @@ class MasterFabric:
     def _conduct(self, conductor: Conductor) -> None:
         try:
             while conductor.phase != "finished":
-                conductor.turn(monotonic_ns())
-                self._turn(conductor)
+                self._guarded(conductor, lambda: conductor.turn(monotonic_ns()))
+                self._guarded(conductor, lambda: self._turn(conductor))
                 gevent.sleep(TURN_S)
             self._finish(conductor)
         finally:
             self.conductor = None
             self._done.set()
+
+    def _guarded(self, conductor: Conductor, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:
+            if conductor.error is not None:
+                conductor.abandon(monotonic_ns())
+            elif isinstance(error, HarnessError):
+                conductor.fail(str(error), error.exit_code, monotonic_ns())
+            else:
+                message = f"internal error in the master: {error!r}"
+                details = "".join(traceback.format_exception(error))
+                conductor.fail(message, ExitCode.INTERNAL, monotonic_ns(), details)
 
     def _on_stopping(self, **_: Any) -> None:
         self.interrupt("stopped from outside")
@@ -153,8 +172,14 @@ def attach_worker(environment: Any, runner: WorkerRunner) -> WorkerNode:
     def receive(msg: Any, **_: Any) -> None:
         node.receive(decode_from_master(msg.data))
 
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        # Ctrl-C in a terminal reaches the master and its workers alike; how a run ends is the master's to say.
+        if not node.busy:
+            raise KeyboardInterrupt
+
     node = WorkerNode(send, lambda snapshot: feed(environment.stats, snapshot))
     runner.register_message(CHANNEL, receive)
+    signal.signal(signal.SIGINT, interrupted)
     gevent.spawn(node.run)
     return node
 

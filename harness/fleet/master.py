@@ -7,15 +7,16 @@ neither waits nor touches sockets, so tests drive it with a clock of their own. 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
 import msgspec
 
+from harness import __version__
 from harness.config.model import RunConfig
 from harness.errors import ExitCode
 from harness.fleet.dealer import Dealer
+from harness.fleet.member import Member
 from harness.fleet.messages import (
     Beat,
     Drain,
@@ -24,6 +25,7 @@ from harness.fleet.messages import (
     Go,
     Hello,
     Hungry,
+    Lease,
     LeaseAck,
     Pulse,
     SliceAck,
@@ -43,53 +45,24 @@ _GREETING_BEAT_NS = 25 * NS_PER_MS
 _GREETING_PULSES = 8
 _RESEND_NS = NS_PER_S
 _START_AHEAD_NS = NS_PER_S
+# A lost GO must be made good before the first visits are late.
+_RESEND_GO_NS = 250 * NS_PER_MS
 # A worker is given up when it has been silent for longer than it needs to fence itself.
 LOST_AFTER_NS = 4 * NS_PER_S
 # After the drain's deadline a worker may still be busy sending its final slice.
 _FINAL_GRACE_NS = 10 * NS_PER_S
 
-# A worker's CPU ratio is that of its busiest stretch of so many slices (seconds).
-_CPU_WINDOW = 5
-
 Phase = Literal["gathering", "starting", "running", "draining", "finished"]
 
 
-class Member:
-    """What the master knows of one incarnation."""
-
-    def __init__(self, incarnation: str, worker: str, host: str, pid: int, now_ns: int) -> None:
-        self.incarnation = incarnation
-        self.worker = worker
-        self.host = host
-        self.pid = pid
-        self.state = "joining"
-        self.heard_ns = now_ns
-        self.beat_ns = 0
-        self.sent_ns = 0
-        self.pulses = 0
-        self.best_rtt_ns: int | None = None
-        self.offset_ns = 0
-        self.open_visits = 0
-        self.slots: int | None = None
-        self.joined = False
-        self.slices: set[int] = set()
-        self.last_second = -1
-        self.final = False
-        self.missing_slices = 0
-        self.cpu_ns = 0
-        self.rss_max_bytes = 0
-        self.cpu_window_ns: deque[int] = deque(maxlen=_CPU_WINDOW)
-        self.cpu_max_ratio = 0.0
-
-
 class Observer(Protocol):
-    """Who wants to know how the run goes; called by the conductor, must not raise."""
+    """Who wants to know how the run goes; called by the conductor."""
 
     def started(self, t0_ns: int, workers: int) -> None:
         """All expected workers are ready; the run starts at this moment of the master's clock."""
 
     def second(self, second: int, snapshot: Snapshot) -> None:
-        """What one second brought, merged over all workers; called once per second unless a worker was late."""
+        """What one second brought, merged over all workers; each second comes once, in ascending order."""
 
     def journal(self, entry: dict[str, object]) -> None:
         """Something for the journal: leases dealt, settled, revoked, lost."""
@@ -98,7 +71,9 @@ class Observer(Protocol):
 class Conductor:
     """Conducts one run of `config` over the visits of `visits`.
 
-    Raises nothing: what ends a run early is kept in `error` (a line and an exit code) and the books stay balanced.
+    `plan_end_ns` (after t0) is where the plan ends, or None when its last visit says so. What ends a run early is kept
+    in `error` (a line and an exit code) or `interrupted` (a line). Raises what `visits` or the observer raise, and
+    `LedgerError` for a bug of ours; whoever drives it calls `fail` then.
     """
 
     def __init__(
@@ -119,9 +94,11 @@ class Conductor:
         self.members: dict[str, Member] = {}
         self.gone: list[Member] = []
         self._names = 0
+        self._refused: set[tuple[str, int]] = set()
         self.phase: Phase = "gathering"
         self.t0_ns = 0
         self._deadline_ns = 0
+        self._drain_began_ns = 0
         self._revoking = False
         self._seconds: dict[int, Snapshot] = {}
         self._emitted = -1
@@ -129,7 +106,6 @@ class Conductor:
         self.workers_lost = 0
         self.interrupted: str | None = None
         self.error: tuple[str, ExitCode] | None = None
-        self.error_details = ""
         self.ended_ns = 0
 
     # Driven from outside
@@ -139,27 +115,37 @@ class Conductor:
         if self.phase == "finished":
             return
         self._beat(now_ns)
+        self._check_silence(now_ns)
         if self.phase in ("gathering", "starting"):
             self._gather(now_ns)
-            return
-        self._check_silence(now_ns)
-        self._admit(now_ns)
-        if self.phase == "running":
+        elif self.phase in ("running", "draining"):
+            self._admit(now_ns)
             self._deal(now_ns)
-        if self.phase == "draining":
-            self._drain(now_ns)
-        self._emit(now_ns)
+            if self.phase == "draining":
+                self._drain(now_ns)
+            self._emit()
 
     def interrupt(self, reason: str, now_ns: int) -> None:
-        """Ends the run early: what has not begun is given back, what is open is cut off."""
-        if self.phase == "finished":
+        """Ends the run early: what has not begun is given back, what is open is cut off. Once is enough."""
+        if self.phase == "finished" or self.interrupted is not None:
             return
-        self.interrupted = self.interrupted or reason
+        self.interrupted = reason
         if self.phase in ("gathering", "starting"):
             self._finish(now_ns)
-        elif not self._revoking:
+        else:
             self.dealer.stop()
-            self._begin_drain(now_ns, deadline_ns=0, revoke=True)
+            self._begin_drain(now_ns, 0, revoke=True)
+
+    def fail(self, message: str, exit_code: ExitCode, now_ns: int, details: str = "") -> None:
+        """Ends the run early because of an error; the first one is kept, `details` go to the journal."""
+        self.error = self.error or (message, exit_code)
+        self._observer.journal({"event": "failed", "message": message, "details": details})
+        self.interrupt(message, now_ns)
+
+    def abandon(self, now_ns: int) -> None:
+        """Ends the run at once, without a drain: for when even that raises."""
+        self.phase = "finished"
+        self.ended_ns = max(now_ns, self.t0_ns)
 
     def receive(self, message: FromWorker, now_ns: int) -> None:
         """Takes a worker's message; those of an unknown or fenced incarnation change nothing."""
@@ -170,32 +156,51 @@ class Conductor:
         if member is None:
             return
         member.heard_ns = now_ns
-        if isinstance(message, Pulse):
-            self._pulse(member, message, now_ns)
-        elif isinstance(message, SliceReport):
+        if isinstance(message, SliceReport):
             self._slice(member, message)
-        elif isinstance(message, LeaseAck):
-            if member.joined:
-                self.dealer.acked(member.incarnation, message.number)
-        elif isinstance(message, Hungry):
-            self.dealer.hungry(member.incarnation, message.begun)
-            self._deal(now_ns)
+        elif self.phase == "finished":
+            return
         elif isinstance(message, Trouble):
             self._trouble(member, message, now_ns)
+        elif isinstance(message, Pulse):
+            member.pulse(message, now_ns)
+            if member.joined:
+                self.dealer.pulse(member.incarnation, message.begun)
+        elif member.joined and isinstance(message, LeaseAck):
+            self.dealer.acked(member.incarnation, message.number)
+        elif member.joined and isinstance(message, Hungry):
+            self.dealer.hungry(member.incarnation, message.begun)
+            self._deal(now_ns)
 
     # Gathering and starting
 
     def _hello(self, hello: Hello, now_ns: int) -> None:
-        if hello.incarnation in self.members or self.phase in ("draining", "finished"):
+        process = (hello.host, hello.pid)
+        known = hello.incarnation in self.members or process in self._refused
+        if known or self.phase in ("draining", "finished"):
             return
-        for member in list(self.members.values()):
-            if (member.host, member.pid) == (hello.host, hello.pid):
-                # The process has fenced itself and comes back: its former life is over.
-                self._lose(member, now_ns, "it came back as a new incarnation")
+        if hello.version != __version__:
+            self._refuse_version(hello, now_ns)
+            return
+        former = [member for member in self.members.values() if (member.host, member.pid) == process]
         self._names += 1
-        member = Member(hello.incarnation, f"worker-{self._names}", hello.host, hello.pid, now_ns)
+        member = Member(hello, f"worker-{self._names}", now_ns)
         self.members[hello.incarnation] = member
         self._observer.journal({"event": "joined", "worker": member.worker, "incarnation": member.incarnation})
+        for old in former:
+            # The process has fenced itself and comes back: its former life is over.
+            self._lose(old, now_ns, "it came back as a new incarnation")
+
+    def _refuse_version(self, hello: Hello, now_ns: int) -> None:
+        self._refused.add((hello.host, hello.pid))
+        message = (
+            f"the worker on {hello.host} (pid {hello.pid}) runs harness {hello.version}, the master {__version__}: "
+            "install the same version on both"
+        )
+        if self.phase in ("gathering", "starting"):
+            self.fail(message, ExitCode.USAGE, now_ns)
+        else:
+            self._observer.journal({"event": "refused", "message": message})
 
     def _beat(self, now_ns: int) -> None:
         for member in self.members.values():
@@ -210,30 +215,25 @@ class Conductor:
             if sum(member.pulses >= _GREETING_PULSES for member in self.members.values()) < expected:
                 return
             self.phase = "starting"
-            self._share_slots()
         self._send_starts(now_ns)
-        if sum(member.state == "ready" for member in self.members.values()) >= expected:
-            self.t0_ns = now_ns + _START_AHEAD_NS
-            self.phase = "running"
-            for member in self.members.values():
-                if member.state == "ready":
-                    self._join(member, now_ns)
-            self._observer.started(self.t0_ns, len(self.members))
-            self._deal(now_ns)
-
-    def _share_slots(self) -> None:
-        if self._closed_slots is None:
+        ready = [member for member in self.members.values() if member.state == "ready"]
+        if len(ready) < expected:
             return
-        members = list(self.members.values())
-        share, rest = divmod(self._closed_slots, len(members))
-        for place, member in enumerate(members):
-            member.slots = share + (place < rest)
+        self.t0_ns = now_ns + _START_AHEAD_NS
+        self.phase = "running"
+        for place, member in enumerate(ready):
+            if self._closed_slots is not None:
+                share, rest = divmod(self._closed_slots, len(ready))
+                member.slots = share + (place < rest)
+            self._join(member, now_ns)
+        self._observer.started(self.t0_ns, len(ready))
+        self._deal(now_ns)
 
     def _send_starts(self, now_ns: int) -> None:
         for member in self.members.values():
             if member.state == "joining" and member.pulses >= _GREETING_PULSES and self._due(member, now_ns):
                 config = msgspec.json.encode(self._config)
-                self._send(Start(member.incarnation, member.worker, config, member.offset_ns, member.slots))
+                self._send(Start(member.incarnation, member.worker, config, member.offset_ns))
 
     def _due(self, member: Member, now_ns: int) -> bool:
         """Whether a message that is repeated until it shows effect is due."""
@@ -244,20 +244,24 @@ class Conductor:
 
     def _join(self, member: Member, now_ns: int) -> None:
         member.joined = True
-        member.sent_ns = now_ns
         self.dealer.join(member.incarnation, member.worker, member.slots)
-        self._send(Go(member.incarnation, self.t0_ns + member.offset_ns))
+        self._send_go(member, now_ns)
+
+    def _send_go(self, member: Member, now_ns: int) -> None:
+        member.sent_ns = now_ns
+        self._send(Go(member.incarnation, self.t0_ns + member.offset_ns, member.slots))
 
     def _admit(self, now_ns: int) -> None:
-        """Lets late workers in, and repeats START and GO to those that seem not to have got them."""
+        """Lets late workers in (an open loop's), and repeats GO to those that seem not to have got it."""
         if self.phase == "running" and self._closed_slots is None:
             self._send_starts(now_ns)
             for member in self.members.values():
                 if member.state == "ready" and not member.joined:
                     self._join(member, now_ns)
         for member in self.members.values():
-            if member.joined and member.state == "ready" and self._due(member, now_ns):
-                self._send(Go(member.incarnation, self.t0_ns + member.offset_ns))
+            waiting = member.joined and member.state == "ready" and not self._revoking
+            if waiting and now_ns - member.sent_ns >= _RESEND_GO_NS:
+                self._send_go(member, now_ns)
 
     # Running
 
@@ -265,42 +269,42 @@ class Conductor:
         if self.phase != "running":
             return
         offset_ns = now_ns - self.t0_ns
-        over = self._closed_slots is not None and self._plan_end_ns is not None and offset_ns >= self._plan_end_ns
-        if over:
+        closed = self._closed_slots is not None
+        if closed and self._plan_end_ns is not None and offset_ns >= self._plan_end_ns:
             self.dealer.stop()
-            self._begin_drain(now_ns, self._plan_end_ns or 0, revoke=True)
+            self._begin_drain(now_ns, self._plan_end_ns, revoke=True)
             return
-        for _incarnation, lease in self.dealer.deal(offset_ns):
+        for incarnation, lease in self.dealer.deal(offset_ns):
+            self._journal_lease(self.members[incarnation], lease)
             self._send(lease)
-        if self.dealer.exhausted:
-            end_ns = self._plan_end_ns
-            if end_ns is None:
-                end_ns = offset_ns if self._closed_slots is not None else self.dealer.last_due_ns
-            if self._closed_slots is None or self.dealer.open == 0:
+        # Until the last visit was due, what a lost worker had not begun can still be dealt again.
+        if self.phase == "running" and self.dealer.exhausted:
+            if closed and not self.dealer.open:
+                self._begin_drain(now_ns, offset_ns, revoke=False)
+            elif not closed and offset_ns >= self.dealer.last_due_ns:
+                end_ns = self.dealer.last_due_ns if self._plan_end_ns is None else self._plan_end_ns
                 self._begin_drain(now_ns, end_ns, revoke=False)
 
-    def _pulse(self, member: Member, pulse: Pulse, now_ns: int) -> None:
-        rtt_ns = now_ns - pulse.echo_ns
-        member.pulses += 1
-        member.state = pulse.state
-        member.open_visits = pulse.open_visits
-        if member.best_rtt_ns is None or rtt_ns < member.best_rtt_ns:
-            member.best_rtt_ns = rtt_ns
-            member.offset_ns = pulse.worker_ns - (pulse.echo_ns + now_ns) // 2
-        if member.joined:
-            self.dealer.pulse(member.incarnation, pulse.begun)
+    def _journal_lease(self, member: Member, lease: Lease) -> None:
+        if lease.number <= member.leases:
+            return
+        member.leases = lease.number
+        entry = {"event": "dealt", "worker": member.worker, "lease": lease.number, "visits": len(lease.dues_ns)}
+        self._observer.journal(entry)
 
     def _slice(self, member: Member, report: SliceReport) -> None:
+        if self.phase != "finished" and member.joined and not member.has(report.number):
+            self._enter(member, report)
         self._send(SliceAck(member.incarnation, report.number))
-        if report.number in member.slices or not member.joined:
-            return
-        member.slices.add(report.number)
-        member.last_second = max(member.last_second, report.second)
+
+    def _enter(self, member: Member, report: SliceReport) -> None:
         snapshot = Snapshot.unpack(report.snapshot)
-        self._weigh(member, snapshot)
         ends = {"completed": report.completed, "censored": report.censored, "dropped": report.dropped}
         self.dealer.settled(member.incarnation, ends, snapshot.by_last("steps"))
         revoked = self.dealer.revoked(member.incarnation, report.revoked)
+        member.note(report, snapshot)
+        if member.final:
+            revoked += self.dealer.ended(member.incarnation)
         self._observer.journal(
             {"event": "settled", "worker": member.worker, "slice": report.number, "second": report.second}
             | {end: len(tickets) for end, tickets in ends.items() if tickets}
@@ -308,18 +312,8 @@ class Conductor:
         if revoked:
             self._observer.journal({"event": "revoked", "worker": member.worker, "visits": revoked})
         self.whole.merge(snapshot)
-        self._seconds.setdefault(report.second, Snapshot()).merge(snapshot)
-        if report.final:
-            member.final = True
-            member.missing_slices = report.number - len(member.slices)
-
-    def _weigh(self, member: Member, snapshot: Snapshot) -> None:
-        cpu_ns = snapshot.sums.get("cpu_ns", 0)
-        member.cpu_ns += cpu_ns
-        member.cpu_window_ns.append(cpu_ns)
-        if len(member.cpu_window_ns) == _CPU_WINDOW:
-            member.cpu_max_ratio = max(member.cpu_max_ratio, sum(member.cpu_window_ns) / (_CPU_WINDOW * NS_PER_S))
-        member.rss_max_bytes = max(member.rss_max_bytes, snapshot.maxima.get("rss_bytes", 0))
+        # A second that was handed on already is closed: what comes later counts for the next.
+        self._seconds.setdefault(max(report.second, self._emitted + 1), Snapshot()).merge(snapshot)
 
     # Losing workers
 
@@ -328,70 +322,72 @@ class Conductor:
             if now_ns - member.heard_ns >= LOST_AFTER_NS and not member.final:
                 self._lose(member, now_ns, f"silent for {LOST_AFTER_NS // NS_PER_S} s")
 
+    def _trouble(self, member: Member, trouble: Trouble, now_ns: int) -> None:
+        self._refused.add((member.host, member.pid))
+        # A late worker that cannot take part leaves the others alone.
+        if member.joined or self.phase in ("gathering", "starting"):
+            self.fail(trouble.message, ExitCode(trouble.exit_code), now_ns, trouble.details)
+        self._lose(member, now_ns, trouble.message)
+
     def _lose(self, member: Member, now_ns: int, reason: str) -> None:
-        del self.members[member.incarnation]
-        if not member.joined:
+        if self.phase == "finished":
             return
-        self.gone.append(member)
-        self.workers_lost += 1
-        lost = self.dealer.lose(member.incarnation, member.beat_ns - self.t0_ns)
-        self._observer.journal({"event": "lost", "worker": member.worker, "reason": reason, "visits": lost})
-        if not any(other.joined for other in self.members.values()):
+        del self.members[member.incarnation]
+        entry: dict[str, object] = {"event": "lost", "worker": member.worker, "reason": reason}
+        if member.joined:
+            self.gone.append(member)
+            self.workers_lost += 1
+            loss = self.dealer.lose(member.incarnation, member.beat_ns - self.t0_ns)
+            entry |= {"visits": loss.lost, "revoked": loss.again}
+        self._observer.journal(entry)
+        if self.phase in ("running", "draining") and not self._somebody_left():
             self.dealer.stop()
             self.error = self.error or (f"no worker is left: {member.worker} is lost ({reason})", ExitCode.INVALID)
             self._finish(now_ns)
 
-    def _trouble(self, member: Member, trouble: Trouble, now_ns: int) -> None:
-        self.error = self.error or (trouble.message, ExitCode(trouble.exit_code))
-        self.error_details = self.error_details or trouble.details
-        del self.members[member.incarnation]
-        if member.joined:
-            self.gone.append(member)
-            lost = self.dealer.lose(member.incarnation, now_ns - self.t0_ns)
-            self._observer.journal({"event": "lost", "worker": member.worker, "reason": "trouble", "visits": lost})
-        self.interrupt("trouble", now_ns)
+    def _somebody_left(self) -> bool:
+        admitting = self.phase == "running" and self._closed_slots is None
+        return any(member.joined or admitting for member in self.members.values())
 
     # Draining
 
-    def _begin_drain(self, now_ns: int, deadline_ns: int, *, revoke: bool) -> None:
+    def _begin_drain(self, now_ns: int, end_ns: int, *, revoke: bool) -> None:
         self.phase = "draining"
         self._revoking = revoke
-        self._deadline_ns = deadline_ns + (0 if self.interrupted else self._config.drain_ns)
+        self._deadline_ns = end_ns + (0 if self.interrupted else self._config.drain_ns)
+        self._drain_began_ns = now_ns - self.t0_ns
         for member in self.members.values():
             member.sent_ns = 0
         self._drain(now_ns)
 
     def _drain(self, now_ns: int) -> None:
         for member in self.members.values():
-            if not member.final and self._due(member, now_ns):
+            if member.joined and not member.final and self._due(member, now_ns):
                 self._send(Drain(member.incarnation, self._deadline_ns, self._revoking))
-        overdue = now_ns - self.t0_ns > max(self._deadline_ns, self._drain_began(now_ns)) + _FINAL_GRACE_NS
+        late_ns = now_ns - self.t0_ns - max(self._deadline_ns, self._drain_began_ns)
         for member in list(self.members.values()):
-            if member.joined and not member.final and overdue:
+            if late_ns > _FINAL_GRACE_NS and member.joined and not member.final:
                 self._lose(member, now_ns, "no final slice came")
         if all(member.final or not member.joined for member in self.members.values()):
             self._finish(now_ns)
 
-    def _drain_began(self, now_ns: int) -> int:
-        if not self.ended_ns:
-            self.ended_ns = now_ns
-        return self.ended_ns - self.t0_ns
-
     def _finish(self, now_ns: int) -> None:
         if self.phase == "finished":
             return
-        self.ended_ns = now_ns
+        self.ended_ns = max(now_ns, self.t0_ns)
         self.phase = "finished"
         for second in sorted(self._seconds):
-            self._observer.second(second, self._seconds[second])
-        self._seconds.clear()
+            self._observer.second(second, self._seconds.pop(second))
+        if self.t0_ns:
+            self.dealer.stop()
+            self.dealer.read_rest()
 
-    def _emit(self, now_ns: int) -> None:
+    def _emit(self) -> None:
         """Hands on the seconds that every member has reported."""
-        joined = [member for member in self.members.values() if member.joined]
-        reported = min((member.last_second for member in joined), default=-1)
+        reported = min((member.reported_second for member in self.members.values() if member.joined), default=-1)
         for second in sorted(self._seconds):
             if second <= reported:
+                self._emitted = second
                 self._observer.second(second, self._seconds.pop(second))
 
     # Where things stand

@@ -93,21 +93,21 @@ class Beat(Message):
 
 
 class Start(Message):
-    """The run's configuration as JSON; `offset_ns` is worker clock minus master clock.
+    """The run's configuration as JSON; `offset_ns` is the worker's clock minus the master's.
 
-    `worker` is the name in the books, `slots` the share of a closed loop.
+    `worker` is the name in the books.
     """
 
     worker: str
     config: bytes
     offset_ns: int
-    slots: int | None
 
 
 class Go(Message):
-    """The run starts at this moment of the worker's own clock."""
+    """The run starts at this moment of the worker's own clock; `slots` is the worker's share of a closed loop."""
 
     t0_ns: int
+    slots: int | None
 
 
 class Lease(Message):

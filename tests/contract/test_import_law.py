@@ -56,8 +56,6 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "report": DATA | {"jinja2", "markupsafe", "hdrh"},
     "cli": DATA | {"click", "rich"},
 }
-# The composition root of Locust's own processes, where the fleet meets everything else.
-COMPOSITION_ROOT = {"cli/locust_entry.py": {"gevent", "locust"}, "cli/master_run.py": {"gevent"}}
 
 PURE = {"wire", "trace", "plan", "visitor", "measure", "judge", "report"}
 PURE_FILES = {"sim/behaviour.py"}
@@ -137,10 +135,7 @@ def test_third_parties_stay_in_their_rooms(room: str) -> None:
     """Only fleet/ imports locust, only engine/ and fleet/ gevent, and so on."""
     allowed = {"harness", *sys.stdlib_module_names, *THIRD_PARTIES.get(room, DATA)}
     foreign = [
-        each.where
-        for each in IMPORTS
-        if room_of(each.file) == room
-        and each.module.split(".")[0] not in allowed | COMPOSITION_ROOT.get(_place(each.file), set())
+        each.where for each in IMPORTS if room_of(each.file) == room and each.module.split(".")[0] not in allowed
     ]
     assert foreign == []
 

@@ -20,7 +20,7 @@ PAGE_EXAMPLES = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/testing.md")
 VISIT = {"visit": "v1", "visitor": "p1", "at": 0, "steps": [{"op": "get_engagement"}, {"op": "update", "think": 2}]}
 AVAILABLE = (
     b'{"status":"Available","visitorId":"V1","sessionId":"S1","pageId":"7",'
-    b'"engagementDetails":[{"campaignId":1,"engagementId":2,"engagementRevision":3,"contextId":"c"}]}'
+    b'"engagementDetails":{"campaignId":1,"engagementId":2,"engagementRevision":3,"contextId":"c"}}'
 )
 
 

@@ -221,7 +221,7 @@ def playing(command: Command, calls: Callable[[], int], at_least: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_what_it_measured(tmp_path: Path, number: signal.Signals) -> None:
-    """Ctrl-C (or SIGTERM) mid-run: exit code 130, a partial folder whose summary balances and equals the oracle."""
+    """Ctrl-C (or SIGTERM) mid-run: exit code 130, a partial folder whose summary balances and fits the oracle."""
     trace = small_trace(tmp_path / "trace.jsonl", visits=3000)
     with oracle("--delay-ms", "1..5") as server:
         command = start_run(trace, server.url, scratch=tmp_path)
@@ -237,7 +237,8 @@ def test_an_interrupted_run_keeps_what_it_measured(tmp_path: Path, number: signa
     assert "Traceback" not in finished.stderr + finished.stdout, finished.explain()
     assert_partial(finished)
     summary = finished.summary
-    assert summary["attempts"]["total"] == len(log.calls)
+    # A call in flight when its visit is cut off has no result: it is part of what `censored` stands for.
+    assert 0 <= len(log.calls) - summary["attempts"]["total"] <= summary["visits"]["censored"]
     assert summary["visits"]["undealt"] + summary["visits"]["censored"] > 0
     assert (finished.out / "series.jsonl").read_text().count("\n") > 0
     assert not [pid for pid in below if command_line(pid)], "children outlived the run"
@@ -263,14 +264,14 @@ def test_a_second_interrupt_does_not_wait_for_the_drain(tmp_path: Path) -> None:
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[Callable[[], None] | None]:
-    """A folder that soon is full: a tmpfs of 48 kB, or, without the right to mount, a limit on any file's size.
+def small_disk(path: Path, size_kb: int) -> Iterator[Callable[[], None] | None]:
+    """A folder that soon is full: a tmpfs of that size, or, without the right to mount, a limit on any file's size.
 
     Gives what the child must call before it starts, if anything.
     """
     path.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", str(path)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", f"size={size_kb}k", "tmpfs", str(path)], check=False, capture_output=True
     )
     if mounted.returncode == 0:
         try:
@@ -278,13 +279,14 @@ def small_disk(path: Path) -> Iterator[Callable[[], None] | None]:
         finally:
             subprocess.run(["umount", "--lazy", str(path)], check=True)
         return
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (24_000, 24_000))
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size_kb * 500, size_kb * 500))
 
 
-def test_a_full_disk_loses_no_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size_kb", [pytest.param(12, id="in the run"), pytest.param(48, id="at the report")])
+def test_a_full_disk_loses_no_result(tmp_path: Path, size_kb: int) -> None:
     """A disk that fills up: exit code 1 and one line that names the folder; the result is still told on stdout."""
     trace = small_trace(tmp_path / "trace.jsonl", visits=500, rate_hz=50)
-    with oracle("--delay-ms", "1..5") as server, small_disk(tmp_path / "disk") as prepare:
+    with oracle("--delay-ms", "1..5") as server, small_disk(tmp_path / "disk", size_kb) as prepare:
         out = tmp_path / "disk" / "run"
         command = start_run(trace, server.url, "--json", scratch=tmp_path, out=out, prepare=prepare)
         try:
@@ -295,11 +297,10 @@ def test_a_full_disk_loses_no_result(tmp_path: Path) -> None:
         summary = json.loads(finished.stdout)
         log = server.log()
     assert_ledger(summary)
-    assert summary["attempts"]["total"] == len(log.calls)
-    assert (
-        summary["visits"]["planned"]
-        == summary["visits"]["completed"] + summary["visits"]["undealt"] + (summary["visits"]["censored"])
-    )
+    # Of the calls only those in flight when their visits were cut off have no result.
+    assert 0 <= len(log.calls) - summary["attempts"]["total"] <= summary["visits"]["censored"]
+    ended = ("completed", "censored", "undealt")
+    assert summary["visits"]["planned"] == sum(summary["visits"][end] for end in ended) == 500
 
 
 def workers_of(command: Command) -> list[int]:

@@ -131,7 +131,9 @@ class Player:
         assert isinstance(action, bytes), action
         return parse_request(action)
 
-    def answer(self, answer: str | tuple[int, bytes] | Result, *, took_ns: int = 10 * MS, retry_after_ns: int = 0) -> None:
+    def answer(
+        self, answer: str | tuple[int, bytes] | Result, *, took_ns: int = 10 * MS, retry_after_ns: int = 0
+    ) -> None:
         """Gives the request in flight its answer, named as in `ANSWERS` or in full."""
         if isinstance(answer, str):
             answer = ANSWERS[answer]

@@ -9,8 +9,18 @@ import pytest
 from harness.visitor.records import Chain
 from harness.visitor.retry import POLICIES, RetryPolicy
 from tests.unit.visitor.play import (
-    ANSWERS, FRESH, GE, LOADING, RETURN, STALE, UPDATE, Player, World, engagement, failure,
-)  # fmt: skip
+    ANSWERS,
+    FRESH,
+    GE,
+    LOADING,
+    RETURN,
+    STALE,
+    UPDATE,
+    Player,
+    World,
+    engagement,
+    failure,
+)
 
 NOBODY = (None, None)
 
@@ -59,6 +69,14 @@ def test_return_sends_the_earlier_vid_alone() -> None:
     assert player.ask(ok("V9", "S1")).ids == ("V9", "S1")
 
 
+def test_return_within_a_visit_leaves_the_sid_behind() -> None:
+    """A later RETURN step sends the remembered vid without this visit's own sid, and the new sid is no renewal."""
+    player = World().visit(GE, RETURN, returns=True)
+    player.ask(ok("V1", "S1"))
+    assert player.ask(ok("V1", "S2")).ids == ("V1", None)
+    assert player.attempt.chain is Chain.kept
+
+
 def test_return_answered_with_another_vid() -> None:
     """Another vid than the one a RETURN sent is a revid, and is what the visitor comes back with next time."""
     world = World()
@@ -93,7 +111,7 @@ def test_clones_are_other_visitors() -> None:
 
 
 def test_stale_ids() -> None:
-    """STALE sends a made-up pair of the usual form that depends on seed, visit and step; the reply is no chain event."""
+    """STALE sends a made-up pair that depends on seed, visit and step; the reply is no chain event."""
     player = World().visit(GE, STALE, STALE, GE)
     player.ask(ok("V1", "S1"))
     first, second = player.ask(ok("V2", "S2")), player.ask(ok("V3", "S3"))
@@ -355,7 +373,14 @@ def test_vid_of_an_ended_visit_crosses_nobody() -> None:
     moved.ask(ok("V1", "S4"))
     moved.ask(ok("V2", "S5"))
     world.visit(GE, visit="e", visitor="e").ask(ok("V1", "S6"))
-    assert [a.chain.name for a in world.sink.attempts] == ["started", "started", "started", "started", "revid", "started"]
+    assert [a.chain.name for a in world.sink.attempts] == [
+        "started",
+        "started",
+        "started",
+        "started",
+        "revid",
+        "started",
+    ]
 
 
 def test_two_open_visits_of_one_visitor_do_not_cross() -> None:

@@ -65,6 +65,15 @@ CAUSES: dict[str, tuple[Callable[[Player], None], tuple[dict[str, Any], ...]]] =
 }
 
 
+# The states by the events that may happen in them; everything else is a mistake of ours.
+LEGAL = {
+    NEW: {"send", "skip", "skip_last", "cut", "drop"},
+    WAITING: {"send", "skip", "skip_last", "cut"},
+    FLYING: {"retry", "settle", "settle_last", "cut"},
+    OVER: set(),
+}
+
+
 def everything(player: Player) -> dict[str, Any]:
     """All that a move could change: the session's own fields, its records and the shared identities."""
     session = player.session
@@ -75,7 +84,8 @@ def everything(player: Player) -> dict[str, Any]:
 
 
 def test_words_of_the_table() -> None:
-    """The table moves between the four states by the eight events, and the docs have a sentence for each."""
+    """The table moves between the four states by the eight events, each where it may; the docs tell of each."""
+    assert {state: {event for old, event in TRANSITIONS if old == state} for state in STATE_NAMES} == LEGAL
     assert {state for state, _ in TRANSITIONS} | set(TRANSITIONS.values()) == set(STATE_NAMES) == set(STATES)
     assert {event for _, event in TRANSITIONS} == set(CAUSES) == set(EVENTS)
 

@@ -95,7 +95,7 @@ def test_available_at_once_is_first_available() -> None:
 
 
 def test_skipped_update() -> None:
-    """An update without an Available reply sends nothing, is settled when it is due, and the visit goes on from there."""
+    """An update without an Available reply sends nothing, is settled when due, and the visit goes on from there."""
     player = World().visit(GE, {**UPDATE, "think": 2}, {**GE, "think": 3})
     player.ask("not_available")
     request = player.send()

@@ -1,0 +1,358 @@
+"""One life of a worker: it joins, plays what it is dealt, ships what it measured, and ends.
+
+A `Life` is driven by `turn` (every `TURN_S`, or sooner when it asks through `wake`) and by `receive` (the master's
+messages), both with the time as an argument; its engine comes from a maker that is handed in, so tests drive a life
+with a clock and an engine of their own. It ends when its final slice is acknowledged, when it is fenced (the master
+silent for 3 s: it forgets everything, and the process joins anew), or when something raises: the master is told, and
+ends the run.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import traceback
+from collections.abc import Callable
+from os import getpid
+from pathlib import Path
+from time import process_time_ns
+from typing import Protocol
+
+import msgspec
+
+from harness import __version__
+from harness.config.model import RunConfig
+from harness.engine.engine import FENCE_NS, Arrival
+from harness.errors import ExitCode, HarnessError
+from harness.fleet.attempt_log import LoggingRecorder
+from harness.fleet.messages import (
+    TICKET_BITS,
+    Beat,
+    Drain,
+    FromMaster,
+    FromWorker,
+    Go,
+    Hello,
+    Hungry,
+    Lease,
+    LeaseAck,
+    Pulse,
+    SliceAck,
+    SliceReport,
+    Start,
+    Trouble,
+    WorkerState,
+)
+from harness.fleet.outbox import Outbox
+from harness.measure.recorder import Recorder
+from harness.measure.snapshot import Snapshot
+from harness.units import NS_PER_MS, NS_PER_S
+from harness.visitor.records import VisitEnd
+
+TURN_S = 0.05
+_HELLO_EVERY_NS = 500 * NS_PER_MS
+_HUNGRY_EVERY_NS = 200 * NS_PER_MS
+# Who has finished starts nothing any more and only waits for acknowledgements: it need not be fenced, but not for ever.
+_FINISHED_PATIENCE_NS = 10 * NS_PER_S
+_PAGE_BYTES = resource.getpagesize()
+
+_decode_config = msgspec.json.Decoder(RunConfig).decode
+
+Send = Callable[[FromWorker], None]
+OnSlice = Callable[[Snapshot], None]
+Ends = dict[VisitEnd, list[int]]
+
+
+class PlaysVisits(Protocol):
+    """What a life needs of an engine; see `harness.engine.engine.Engine`."""
+
+    t0_ns: int
+    slots: int | None
+    second: int
+    begun: int
+    fenced: bool
+
+    @property
+    def open_visits(self) -> int: ...
+    @property
+    def queued(self) -> int: ...
+    def start(self, t0_ns: int) -> None: ...
+    def hear(self, moment_ns: int) -> None: ...
+    def add(self, arrivals: list[Arrival]) -> None: ...
+    def revoke(self) -> list[int]: ...
+    def cut(self) -> None: ...
+    def close(self) -> None: ...
+    def fold(self) -> None: ...
+    def take_connection_counts(self) -> dict[str, int]: ...
+
+
+class MakeEngine(Protocol):
+    """Builds the engine of a run; raises `HarnessError` when the target cannot be used from here."""
+
+    def __call__(
+        self,
+        config: RunConfig,
+        recorder: Recorder,
+        *,
+        on_over: Callable[[int, VisitEnd], None],
+        on_second: Callable[[int], None],
+        on_crash: Callable[[BaseException], None],
+    ) -> PlaysVisits: ...
+
+
+class Life:
+    """One incarnation of a worker: joining → ready → playing → draining → finished → over.
+
+    `send` hands a message to the master, `on_slice` sees each closed snapshot, `wake` asks for a turn at once.
+    """
+
+    def __init__(
+        self, incarnation: str, send: Send, on_slice: OnSlice, make_engine: MakeEngine, wake: Callable[[], None]
+    ) -> None:
+        self.incarnation = incarnation
+        self._send = send
+        self._on_slice = on_slice
+        self._make_engine = make_engine
+        self._wake = wake
+        self._state: WorkerState = "joining"
+        self._hello_ns: int | None = None
+        self._start: Start | None = None
+        self._engine: PlaysVisits | None = None
+        self._recorder = Recorder()
+        self._offset_ns = 0
+        self._word_ns = 0
+        self._lease_number = 0
+        self._held_leases: dict[int, Lease] = {}
+        self._full_queue = 0
+        self._hungry_ns = 0
+        self._deadline_ns: int | None = None
+        self._outbox = Outbox()
+        self._closed_seconds: list[tuple[int, Snapshot, Ends]] = []
+        self._ends = _no_ends()
+        self._revoked: list[int] = []
+        self._cpu_ns = 0
+        self._crash: BaseException | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is going on."""
+        return self._state not in ("joining", "over")
+
+    @property
+    def over(self) -> bool:
+        """Whether this life has ended: close it, and begin another."""
+        return self._state == "over"
+
+    def close(self) -> None:
+        """Lets go of the engine; the incarnation does nothing more."""
+        if self._engine is not None:
+            self._engine.close()
+
+    # Turns
+
+    def turn(self, now_ns: int) -> None:
+        """Does what is due at `now_ns` (the worker's clock); may block while it finds the target's address."""
+        try:
+            self._act(now_ns)
+        except Exception as error:
+            self._crash = error
+        if self._crash is not None:
+            self._report_crash(self._crash)
+
+    def _act(self, now_ns: int) -> None:
+        engine = self._engine
+        if engine is not None:
+            if engine.fenced or self._abandoned(now_ns):
+                self._state = "over"
+            else:
+                self._play(engine, now_ns)
+        elif self._start is not None:
+            self._prepare(self._start, now_ns)
+        elif self._hello_ns is None or now_ns - self._hello_ns >= _HELLO_EVERY_NS:
+            self._hello_ns = now_ns
+            self._send(Hello(self.incarnation, socket.gethostname(), getpid(), __version__))
+
+    def _abandoned(self, now_ns: int) -> bool:
+        patience_ns = _FINISHED_PATIENCE_NS if self._state == "finished" else FENCE_NS
+        return now_ns - self._word_ns > patience_ns
+
+    def _prepare(self, start: Start, now_ns: int) -> None:
+        """START came: builds the engine; what is wrong with the target from here is told to the master."""
+        config = _decode_config(start.config)
+        closed = config.closed_slots is not None
+        if config.log_attempts:
+            self._recorder = LoggingRecorder(Path(config.log_attempts), closed=closed)
+        else:
+            self._recorder = Recorder(closed=closed)
+        try:
+            self._engine = self._make_engine(
+                config, self._recorder, on_over=self._on_over, on_second=self._close_second, on_crash=self._on_crash
+            )
+        except HarnessError as error:
+            self._send(Trouble(self.incarnation, str(error), int(error.exit_code), ""))
+            self._state = "over"
+            return
+        self._offset_ns = start.offset_ns
+        self._word_ns = max(self._word_ns, now_ns)
+        self._state = "ready"
+
+    def _play(self, engine: PlaysVisits, now_ns: int) -> None:
+        if self._state == "draining":
+            if self._deadline_ns is not None and now_ns - engine.t0_ns >= self._deadline_ns:
+                self._revoked += engine.revoke()
+                engine.cut()
+            if not engine.open_visits and not engine.queued:
+                self._finish(engine)
+        elif self._state == "playing" and engine.slots is not None:
+            self._ask_for_more(engine, now_ns)
+        self._ship()
+        for report in self._outbox.due(now_ns):
+            self._send(report)
+        if self._state == "finished" and self._outbox.empty:
+            self._state = "over"
+
+    def _ask_for_more(self, engine: PlaysVisits, now_ns: int) -> None:
+        low = max(engine.slots or 0, self._full_queue // 2)
+        if engine.queued < low and now_ns - self._hungry_ns >= _HUNGRY_EVERY_NS:
+            self._hungry_ns = now_ns
+            self._send(Hungry(self.incarnation, engine.begun))
+
+    def _finish(self, engine: PlaysVisits) -> None:
+        engine.close()
+        engine.fold()
+        self._close_second(engine.second)
+        self._state = "finished"
+
+    def _report_crash(self, error: BaseException) -> None:
+        details = "".join(traceback.format_exception(error))
+        self._send(Trouble(self.incarnation, f"internal error in a worker: {error!r}", int(ExitCode.INTERNAL), details))
+        self._state = "over"
+
+    def _ship(self) -> None:
+        closed, self._closed_seconds = self._closed_seconds, []
+        for place, (second, snapshot, ends) in enumerate(closed):
+            self._on_slice(snapshot)
+            final = self._state == "finished" and place == len(closed) - 1
+            revoked, self._revoked = self._revoked, []
+            self._outbox.put(
+                SliceReport(
+                    self.incarnation,
+                    self._outbox.next_number(),
+                    second,
+                    snapshot.pack(),
+                    ends[VisitEnd.completed],
+                    ends[VisitEnd.censored],
+                    ends[VisitEnd.dropped],
+                    revoked,
+                    final,
+                )
+            )
+        if closed and isinstance(self._recorder, LoggingRecorder):
+            self._recorder.flush()
+
+    # What the engine tells, in the hub
+
+    def _on_over(self, ticket: int, end: VisitEnd) -> None:
+        self._ends[end].append(ticket)
+
+    def _on_crash(self, error: BaseException) -> None:
+        self._crash = error
+        self._wake()
+
+    def _close_second(self, second: int) -> None:
+        """Takes what the second brought; packing and sending it is the turn's work."""
+        assert self._engine is not None
+        for event, count in self._engine.take_connection_counts().items():
+            if count:
+                self._recorder.connection(event, count)
+        cpu_ns = process_time_ns()
+        self._recorder.usage(cpu_ns=cpu_ns - self._cpu_ns, rss_bytes=_rss_bytes())
+        self._cpu_ns = cpu_ns
+        self._closed_seconds.append((second, self._recorder.take(), self._ends))
+        self._ends = _no_ends()
+        self._wake()
+
+    # What the master says
+
+    def receive(self, message: FromMaster, now_ns: int) -> None:
+        """Takes a message meant for this incarnation; each kind may come twice."""
+        try:
+            self._receive(message, now_ns)
+        except Exception as error:
+            self._crash = error
+        self._wake()
+
+    def _receive(self, message: FromMaster, now_ns: int) -> None:
+        engine = self._engine
+        if isinstance(message, Beat):
+            self._answer(message, now_ns)
+        elif isinstance(message, SliceAck):
+            self._outbox.acked(message.number)
+        elif isinstance(message, Start):
+            self._start = self._start or message
+        elif engine is None:
+            return
+        elif isinstance(message, Lease):
+            self._take_lease(engine, message)
+        elif isinstance(message, Go):
+            self._go(engine, message, now_ns)
+        elif isinstance(message, Drain):
+            self._drain(engine, message)
+
+    def _answer(self, beat: Beat, now_ns: int) -> None:
+        engine = self._engine
+        if engine is None:
+            self._send(Pulse(self.incarnation, beat.sent_ns, now_ns, self._state, 0, 0, 0))
+            return
+        # A word counts from when it was said, not from when it was read: a stopped process finds old ones waiting.
+        self._word_ns = max(self._word_ns, beat.sent_ns + self._offset_ns)
+        engine.hear(self._word_ns)
+        self._send(
+            Pulse(self.incarnation, beat.sent_ns, now_ns, self._state, engine.open_visits, engine.queued, engine.begun)
+        )
+
+    def _go(self, engine: PlaysVisits, go: Go, now_ns: int) -> None:
+        if self._state != "ready":
+            return
+        self._state = "playing"
+        self._cpu_ns = process_time_ns()
+        engine.slots = go.slots
+        engine.start(go.t0_ns)
+        # A late worker begins with the second that it came in. GO may have waited in a stopped process: it is no word.
+        engine.second = max(0, (now_ns - go.t0_ns) // NS_PER_S)
+        engine.hear(self._word_ns)
+
+    def _take_lease(self, engine: PlaysVisits, lease: Lease) -> None:
+        self._send(LeaseAck(self.incarnation, lease.number))
+        if lease.number <= self._lease_number or self._state not in ("ready", "playing"):
+            return
+        self._held_leases[lease.number] = lease
+        while (held := self._held_leases.pop(self._lease_number + 1, None)) is not None:
+            self._lease_number = held.number
+            base = held.number << TICKET_BITS
+            lines = held.lines.split(b"\n")
+            engine.add(
+                [
+                    Arrival(due_ns, line, suffix, base | place)
+                    for place, (due_ns, suffix, line) in enumerate(zip(held.dues_ns, held.suffixes, lines, strict=True))
+                ]
+            )
+        self._full_queue = max(self._full_queue, engine.queued)
+        self._hungry_ns = 0
+
+    def _drain(self, engine: PlaysVisits, drain: Drain) -> None:
+        # Before GO there is nothing to finish: the master sends that again first.
+        if self._state not in ("playing", "draining") and not (self._state == "ready" and drain.revoke):
+            return
+        self._deadline_ns = drain.deadline_ns
+        if drain.revoke:
+            self._revoked += engine.revoke()
+        self._state = "draining"
+
+
+def _no_ends() -> Ends:
+    return {end: [] for end in VisitEnd}
+
+
+def _rss_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES

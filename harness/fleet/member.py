@@ -1,0 +1,97 @@
+"""What the master knows of one incarnation: its clock, its state, which of its slices are here, what it costs."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from harness.fleet.messages import Hello, Pulse, SliceReport, WorkerState
+from harness.measure.snapshot import Snapshot
+from harness.units import NS_PER_S
+
+# A worker's CPU ratio is that of its busiest stretch of so many slices (seconds).
+_CPU_WINDOW = 5
+
+
+class Member:
+    """One incarnation since its `Hello`; `worker` is its name in the books. Times are on the master's clock."""
+
+    def __init__(self, hello: Hello, worker: str, now_ns: int) -> None:
+        self.incarnation = hello.incarnation
+        self.worker = worker
+        self.host = hello.host
+        self.pid = hello.pid
+        self.state: WorkerState = "joining"
+        self.joined = False
+        self.slots: int | None = None
+        self.open_visits = 0
+        self.leases = 0
+        # When it was last heard, last sent a beat, and last sent what is repeated until it shows effect.
+        self.heard_ns = now_ns
+        self.beat_ns = 0
+        self.sent_ns = 0
+        self.pulses = 0
+        self.offset_ns = 0
+        self._best_rtt_ns: int | None = None
+        self.reported_second = -1
+        self._gapless = 0
+        self._ahead: dict[int, int] = {}
+        self._highest = 0
+        self._final_number: int | None = None
+        self.cpu_ns = 0
+        self.cpu_window_ns: deque[int] = deque(maxlen=_CPU_WINDOW)
+        self.rss_max_bytes = 0
+        self._cpu_max_ratio = 0.0
+
+    def pulse(self, pulse: Pulse, now_ns: int) -> None:
+        """Notes a pulse; the clock offset (worker minus master) is taken from the one that returned soonest."""
+        self.pulses += 1
+        self.state = pulse.state
+        self.open_visits = pulse.open_visits
+        rtt_ns = now_ns - pulse.echo_ns
+        if self._best_rtt_ns is None or rtt_ns < self._best_rtt_ns:
+            self._best_rtt_ns = rtt_ns
+            self.offset_ns = pulse.worker_ns - (pulse.echo_ns + now_ns) // 2
+
+    # Slices
+
+    def has(self, number: int) -> bool:
+        """Whether the slice with this number is here already."""
+        return number <= self._gapless or number in self._ahead
+
+    def note(self, report: SliceReport, snapshot: Snapshot) -> None:
+        """Notes a slice that was not here; slices may come in any order."""
+        self._ahead[report.number] = report.second
+        self._highest = max(self._highest, report.number)
+        if report.final:
+            self._final_number = report.number
+        while (second := self._ahead.pop(self._gapless + 1, None)) is not None:
+            self._gapless += 1
+            self.reported_second = second
+        cpu_ns = snapshot.sums.get("cpu_ns", 0)
+        self.cpu_ns += cpu_ns
+        self.cpu_window_ns.append(cpu_ns)
+        if self.cpu_window_full:
+            self._cpu_max_ratio = max(self._cpu_max_ratio, sum(self.cpu_window_ns) / (_CPU_WINDOW * NS_PER_S))
+        self.rss_max_bytes = max(self.rss_max_bytes, snapshot.maxima.get("rss_bytes", 0))
+
+    @property
+    def final(self) -> bool:
+        """Whether the last slice and all before it are here: everything that ever reached the worker is settled."""
+        return self._gapless == self._final_number
+
+    @property
+    def missing_slices(self) -> int:
+        """Slices that must exist, because a later one is here, and never came."""
+        return self._highest - self._gapless - len(self._ahead)
+
+    # Cost
+
+    @property
+    def cpu_window_full(self) -> bool:
+        """Whether enough slices are here to speak of a busiest stretch."""
+        return len(self.cpu_window_ns) == _CPU_WINDOW
+
+    @property
+    def cpu_max_ratio(self) -> float | None:
+        """The share of one core in the busiest stretch; None when the run was too short to tell."""
+        return self._cpu_max_ratio if self.cpu_window_full else None

@@ -1,0 +1,144 @@
+"""The fleet's protocol under bad luck: the real conductor and worker lives against the diary of what was really done.
+
+Messages are lost, doubled, delayed and reordered; processes stop, die and join; the master stands still; somebody
+interrupts. Whatever happens, the books balance at every moment, no visit is begun twice, and in the end every visit of
+the plan has exactly one end: what the diary says, or lost by name, or undealt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.fleet.messages import FromMaster, FromWorker
+from tests.unit.fleet.scripted_fleet import Fate, Process, ScriptedFleet, evenly, visit
+
+SECONDS = st.floats(0.0, 14.0).map(lambda value: round(value, 1))
+
+
+@dataclass(frozen=True)
+class Network:
+    """How bad it is: shares of messages lost and doubled, the longest delay."""
+
+    seed: int
+    loss: float
+    double: float
+    delay_s: float
+
+    def fate(self) -> Fate:
+        """The fate of each message, from the seed."""
+        rng = Random(self.seed)
+
+        def decide(_message: FromMaster | FromWorker) -> Iterable[float]:
+            if rng.random() < self.loss:
+                return ()
+            times = 2 if rng.random() < self.double else 1
+            return [rng.random() * self.delay_s for _ in range(times)]
+
+        return decide
+
+
+NETWORKS = st.builds(
+    Network,
+    seed=st.integers(0, 10_000),
+    loss=st.sampled_from([0.0, 0.05, 0.3]),
+    double=st.sampled_from([0.0, 0.3]),
+    delay_s=st.sampled_from([0.0, 0.1, 0.5]),
+)
+# (what, when in seconds, which worker, for how long in seconds)
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["stop", "kill", "join", "stop master", "interrupt"]),
+        SECONDS,
+        st.integers(0, 3),
+        st.sampled_from([0.5, 2.0, 3.2, 4.5, 7.0]),
+    ),
+    max_size=4,
+)
+OFFSETS = st.lists(st.floats(-500.0, 500.0), min_size=8, max_size=8)
+
+
+def play(fleet: ScriptedFleet, events: list[tuple[str, float, int, float]], end_s: float) -> None:
+    """Plays the script to its end, the books checked after every tenth of a second."""
+    wakes: list[tuple[float, Process | None]] = []
+    todo = sorted(events, key=lambda event: event[1])
+    while not fleet.finished:
+        assert fleet.now_s < end_s, f"not over after {end_s} s, phase {fleet.conductor.phase}"
+        while todo and todo[0][1] <= fleet.now_s:
+            what, at_s, index, for_s = todo.pop(0)
+            process = list(fleet.processes.values())[index % len(fleet.processes)]
+            if what == "stop":
+                process.stopped = True
+                wakes.append((at_s + for_s, process))
+            elif what == "kill":
+                process.alive = False
+            elif what == "join":
+                fleet.add_worker()
+            elif what == "stop master":
+                fleet.master_stopped = True
+                wakes.append((at_s + for_s, None))
+            else:
+                fleet.conductor.interrupt("enough", fleet.now_ns)
+        for wake in [wake for wake in wakes if wake[0] <= fleet.now_s]:
+            wakes.remove(wake)
+            if wake[1] is None:
+                fleet.master_stopped = False
+            else:
+                wake[1].stopped = False
+        fleet.turns(0.1)
+        check_open(fleet)
+        if not any(process.alive for process in fleet.processes.values()) and not fleet.conductor.t0_ns:
+            fleet.conductor.interrupt("nobody is left to wait for", fleet.now_ns)
+
+
+def check_open(fleet: ScriptedFleet) -> None:
+    """At every moment: planned = settled + lost + undealt + open, and what is open is in the hands of live workers."""
+    totals, ledger = fleet.visits(), fleet.conductor.ledger
+    still_open = sum(ledger.open(worker)[0] for worker in ledger.workers())
+    assert totals["planned"] == sum(count for name, count in totals.items() if name != "planned") + still_open
+    assert still_open == fleet.conductor.dealer.open
+
+
+SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@SLOW
+@given(network=NETWORKS, workers=st.integers(1, 3), events=EVENTS, offsets=OFFSETS, stay_s=st.sampled_from([0.2, 2.5]))
+def test_every_visit_of_an_open_loop_has_exactly_one_end(
+    network: Network, workers: int, events: list[tuple[str, float, int, float]], offsets: list[float], stay_s: float
+) -> None:
+    """Open loop: begun at most once, settled as the diary says or lost by name, all of the plan accounted for."""
+    fleet = ScriptedFleet(
+        evenly(100, 8), workers=workers, stay_s=stay_s, drain_s=4.0, fate=network.fate(), offsets_s=iter(offsets)
+    )
+    play(fleet, events, end_s=90.0)
+    fleet.check_books()
+    if fleet.conductor.t0_ns:
+        assert fleet.visits()["planned"] == 100
+    if not events and network.loss < 0.1:
+        assert fleet.visits()["completed"] + fleet.visits()["dropped"] == 100
+        assert fleet.conductor.workers_lost == 0
+
+
+@SLOW
+@given(network=NETWORKS, workers=st.integers(1, 3), events=EVENTS, offsets=OFFSETS, ends=st.booleans())
+def test_every_visit_of_a_closed_loop_has_exactly_one_end(
+    network: Network, workers: int, events: list[tuple[str, float, int, float]], offsets: list[float], ends: bool
+) -> None:
+    """Closed loop, ended by its plan or by its duration: begun at most once, and accounted for like the open one."""
+    fleet = ScriptedFleet(
+        [visit(n, -1) for n in range(60)],
+        workers=workers,
+        arrivals="closed:5",
+        stay_s=0.8,
+        drain_s=4.0,
+        plan_end_s=6.0 if ends else None,
+        fate=network.fate(),
+        offsets_s=iter(offsets),
+    )
+    play(fleet, events, end_s=150.0)
+    fleet.check_books()

@@ -1,0 +1,485 @@
+"""The conductor and the worker's life, together on a scripted clock and network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import pytest
+
+from harness.errors import ExitCode, GuardError, TraceError
+from harness.fleet.dealer import HORIZON_NS
+from harness.fleet.messages import (
+    Beat,
+    Drain,
+    FromMaster,
+    FromWorker,
+    Go,
+    Hello,
+    Lease,
+    LeaseAck,
+    Pulse,
+    SliceAck,
+    SliceReport,
+    Start,
+    Trouble,
+)
+from harness.plan.schedule import PlannedVisit
+from harness.units import NS_PER_S
+from tests.unit.fleet.scripted_fleet import ScriptedFleet, evenly, visit
+
+KINDS = (Hello, Pulse, LeaseAck, SliceReport, Beat, Start, Go, Lease, SliceAck, Drain)
+
+
+def test_a_run_on_a_good_network_settles_every_visit() -> None:
+    """Three workers play 200 visits: all completed, no second missing, nobody lost, every state in order."""
+    fleet = ScriptedFleet(evenly(200, 20), workers=3, offsets_s=iter((0.0, 5.5, -700.0)))
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits() == {
+        "planned": 200, "completed": 200, "censored": 0, "dropped": 0, "lost": 0, "undealt": 0,
+    }  # fmt: skip
+    assert set(Counter(fleet.diary.begun_by.values())) == {"w1", "w2", "w3"}
+    assert (fleet.conductor.workers_lost, fleet.conductor.error, fleet.conductor.interrupted) == (0, None, None)
+    assert [member.missing_slices for member in fleet.conductor.everyone()] == [0, 0, 0]
+    assert len(fleet.notes.seconds) >= 10
+
+
+def test_all_workers_start_at_one_moment_of_the_masters_clock() -> None:
+    """The run gathers all expected workers, and each gets the same t0 on its own clock."""
+    fleet = ScriptedFleet(evenly(10, 10), workers=1, expect_workers=3, offsets_s=iter((0.0, 40.0, -40.0)))
+    fleet.turns(5)
+    assert fleet.conductor.phase == "gathering"
+    fleet.add_worker()
+    fleet.add_worker()
+    fleet.turns(1.5)
+    assert fleet.notes.starts == [(fleet.conductor.t0_ns, 3)]
+    clocks = {process.engine.t0_ns - process.offset_ns for process in fleet.processes.values() if process.engine}
+    assert len(clocks) == 1
+    assert abs(clocks.pop() - fleet.conductor.t0_ns) <= 50_000_000
+
+
+def test_nothing_is_read_before_its_time() -> None:
+    """The plan is read no further ahead than the horizon, so memory does not grow with the trace."""
+    read = 0
+
+    def plan() -> Iterator[PlannedVisit]:
+        nonlocal read
+        for number in range(10_000):
+            read += 1
+            yield visit(number, number / 10)
+
+    fleet = ScriptedFleet(plan())
+    fleet.turns(10)
+    ahead_s = (read - 1) / 10 - (fleet.now_ns - fleet.conductor.t0_ns) / NS_PER_S
+    assert 0 < ahead_s <= HORIZON_NS / NS_PER_S + 0.2
+
+
+def test_a_late_worker_takes_its_share_and_moves_no_visit() -> None:
+    """A worker that joins a running run is dealt visits from then on; nothing dealt before moves to it."""
+    fleet = ScriptedFleet(evenly(300, 10))
+    fleet.turns(12)
+    dealt_before = fleet.conductor.ledger.workers()["worker-1"]["dealt"]
+    fleet.add_worker()
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits()["completed"] == 300
+    rows = fleet.conductor.ledger.workers()
+    assert rows["worker-1"]["revoked"] == rows["worker-2"]["revoked"] == 0
+    assert rows["worker-1"]["completed"] >= dealt_before
+    assert rows["worker-2"]["completed"] > 50
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_message_may_be_lost_twice(kind: type) -> None:
+    """Whatever message is lost, twice of each kind for each receiver, the run ends as if it had arrived."""
+    lost: Counter[str] = Counter()
+
+    def fate(message: FromMaster | FromWorker) -> Iterable[float]:
+        if isinstance(message, kind) and lost[message.incarnation] < 2:
+            lost[message.incarnation] += 1
+            return ()
+        return (0.0,)
+
+    fleet = ScriptedFleet(evenly(100, 10), workers=2, fate=fate)
+    fleet.until_finished()
+    fleet.check_books()
+    assert sum(lost.values()) >= 4
+    assert fleet.visits()["completed"] == 100, fleet.visits()
+    assert fleet.conductor.workers_lost == 0
+    assert [member.missing_slices for member in fleet.conductor.everyone()] == [0, 0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_message_may_come_twice_and_late(kind: type) -> None:
+    """Doubled messages, the copy a second and a half late, change nothing."""
+
+    def fate(message: FromMaster | FromWorker) -> Iterable[float]:
+        return (0.0, 1.5) if isinstance(message, kind) else (0.0,)
+
+    fleet = ScriptedFleet(evenly(100, 10), workers=2, fate=fate)
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits()["completed"] == 100
+
+
+def test_slices_that_overtake_each_other_are_all_counted_in_their_seconds() -> None:
+    """A slice that arrives after its successors still counts for its own second, and is not called missing."""
+
+    def fate(message: FromMaster | FromWorker) -> Iterable[float]:
+        return (2.6,) if isinstance(message, SliceReport) and message.number % 3 == 0 else (0.0,)
+
+    fleet = ScriptedFleet(evenly(100, 10), fate=fate)
+    fleet.until_finished()
+    fleet.check_books()
+    ended = {second: snapshot.total("visits") for second, snapshot in fleet.notes.seconds}
+    # 10 visits a second, each ends 0.3 s after it began: 7 in the first second, then 10.
+    assert [ended[second] for second in range(1, 9)] == [10] * 8
+    assert [member.missing_slices for member in fleet.conductor.everyone()] == [0]
+
+
+def test_the_final_slice_does_not_end_the_run_before_the_slices_ahead_of_it() -> None:
+    """When the last slice overtakes another, the master waits for both."""
+    held: list[int] = []
+
+    def fate(message: FromMaster | FromWorker) -> Iterable[float]:
+        if isinstance(message, SliceReport) and message.second == 4 and not held:
+            held.append(message.number)
+            return (4.0,)
+        return (0.0,)
+
+    fleet = ScriptedFleet(evenly(50, 10), fate=fate)
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits()["completed"] == 50
+    assert [member.missing_slices for member in fleet.conductor.everyone()] == [0]
+
+
+def test_a_killed_worker_is_lost_by_name_and_the_rest_goes_on() -> None:
+    """What a killed worker may have begun is lost by name, what it cannot have begun is dealt to the others."""
+    fleet = ScriptedFleet(evenly(200, 10), workers=2, stay_s=2.0)
+    fleet.turns(8)
+    fleet.processes["w2"].alive = False
+    fleet.until_finished()
+    fleet.check_books()
+    (lost,) = [entry for entry in fleet.notes.entries if entry["event"] == "lost"]
+    assert lost["worker"] == "worker-2"
+    assert lost["reason"] == "silent for 4 s"
+    totals = fleet.visits()
+    assert totals["lost"] == len(lost["visits"]) > 0
+    assert (totals["completed"], totals["undealt"]) == (200 - totals["lost"], 0)
+    assert fleet.conductor.workers_lost == 1
+    # At most what was open, and 4 s of silence and 5 s of fence of half the arrivals.
+    assert totals["lost"] <= 10 * (2 + 4 + 5)
+
+
+def test_a_worker_lost_near_the_plans_end_leaves_nothing_undealt_that_others_can_play() -> None:
+    """While visits are still to come the master keeps dealing, so a late loss is dealt again too."""
+    fleet = ScriptedFleet(evenly(120, 10), workers=2)
+    fleet.turns(7)
+    fleet.processes["w1"].alive = False
+    fleet.until_finished()
+    fleet.check_books()
+    totals = fleet.visits()
+    assert totals["undealt"] == 0
+    assert totals["completed"] + totals["lost"] == 120
+
+
+def test_the_loss_of_the_only_worker_ends_the_run() -> None:
+    """Without any worker the run is over at once, INVALID, with a line that names the worker."""
+    fleet = ScriptedFleet(evenly(600, 10))
+    fleet.turns(5)
+    fleet.processes["w1"].alive = False
+    fleet.until_finished(limit_s=11)
+    fleet.check_books()
+    assert fleet.conductor.error == ("no worker is left: worker-1 is lost (silent for 4 s)", ExitCode.INVALID)
+    assert fleet.visits()["planned"] == 600
+
+
+def test_a_stopped_worker_comes_back_within_its_fence() -> None:
+    """Two seconds of standstill lose no worker: what became too late is dropped, the rest is played."""
+    fleet = ScriptedFleet(evenly(150, 10), workers=2)
+    fleet.turns(6)
+    fleet.processes["w1"].stopped = True
+    fleet.turns(2)
+    fleet.processes["w1"].stopped = False
+    fleet.until_finished()
+    fleet.check_books()
+    totals = fleet.visits()
+    assert fleet.conductor.workers_lost == 0
+    assert totals["dropped"] > 0
+    assert totals["completed"] == 150 - totals["dropped"]
+
+
+def test_a_fenced_worker_starts_nothing_and_comes_back_as_another() -> None:
+    """A worker that stood still too long plays nothing of its old leases and joins again under a new name."""
+    fleet = ScriptedFleet(evenly(300, 10), workers=2)
+    fleet.turns(6)
+    fleet.processes["w1"].stopped = True
+    fleet.turns(6)
+    begun = Counter(fleet.diary.begun_by.values())["w1"]
+    fleet.processes["w1"].stopped = False
+    fleet.turns(0.5)
+    assert Counter(fleet.diary.begun_by.values())["w1"] == begun
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.conductor.workers_lost == 1
+    assert sorted(fleet.conductor.ledger.workers()) == ["worker-1", "worker-2", "worker-3"]
+    assert fleet.conductor.ledger.workers()["worker-3"]["completed"] > 50
+
+
+def test_the_only_worker_may_be_fenced_and_come_back() -> None:
+    """The master stands still for 3.5 s: the worker fences itself, joins anew and the run goes on."""
+    fleet = ScriptedFleet(evenly(300, 10))
+    fleet.turns(6)
+    fleet.master_stopped = True
+    fleet.turns(3.5)
+    fleet.master_stopped = False
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.conductor.error is None
+    assert fleet.conductor.workers_lost == 1
+    assert fleet.conductor.ledger.workers()["worker-2"]["completed"] > 50
+
+
+def test_a_worker_that_dies_before_the_start_is_replaced() -> None:
+    """A worker gone during gathering is forgotten: the run starts with the next one, all slots shared."""
+    fleet = ScriptedFleet([visit(n, -1) for n in range(60)], arrivals="closed:4", expect_workers=2)
+    fleet.turns(1)
+    fleet.processes["w1"].alive = False
+    fleet.add_worker()
+    fleet.turns(6)
+    assert fleet.notes.starts == []
+    fleet.add_worker()
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits()["completed"] == 60
+    assert [member.slots for member in fleet.conductor.everyone()] == [2, 2]
+    assert fleet.conductor.workers_lost == 0
+
+
+def test_an_interrupt_while_gathering_ends_the_run_and_frees_the_workers() -> None:
+    """Nothing has begun, so nothing is drained; a worker that was ready already is free for the next run soon."""
+    fleet = ScriptedFleet(evenly(10, 10), workers=1, expect_workers=2)
+    fleet.turns(3)
+    fleet.conductor.interrupt("enough", fleet.now_ns)
+    assert fleet.finished
+    assert fleet.conductor.t0_ns == 0
+    fleet.turns(5)
+    assert not fleet.processes["w1"].life.busy
+
+
+def test_an_interrupt_gives_back_what_has_not_begun_and_cuts_off_what_is_open() -> None:
+    """After an interrupt every visit is completed, censored or undealt, the whole plan counted."""
+    fleet = ScriptedFleet(evenly(400, 10), workers=2, stay_s=3.0)
+    fleet.turns(10)
+    fleet.conductor.interrupt("enough", fleet.now_ns)
+    before_s = fleet.now_s
+    fleet.until_finished()
+    fleet.check_books()
+    totals = fleet.visits()
+    assert totals["planned"] == 400
+    assert (totals["lost"], totals["dropped"]) == (0, 0)
+    assert totals["censored"] == 30
+    assert totals["undealt"] == 400 - len(fleet.diary.begun)
+    assert fleet.now_s - before_s <= 2.0
+
+
+def test_an_interrupt_settles_leases_that_never_arrived() -> None:
+    """A lease lost on its way when the run is interrupted is given back, not left open in the books."""
+    fleet = ScriptedFleet(evenly(400, 10), fate=lambda message: () if _late_lease(message) else (0.0,))
+    fleet.turns(8)
+    fleet.conductor.interrupt("enough", fleet.now_ns)
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits()["lost"] == 0
+
+
+def _late_lease(message: FromMaster | FromWorker) -> bool:
+    return isinstance(message, Lease) and message.number > 3
+
+
+def test_a_second_interrupt_changes_nothing_and_one_during_the_drain_cuts_it_short() -> None:
+    """Ctrl-C during the drain, of either loop, cuts off what is open; the first reason is kept."""
+    for arrivals, due_s in (("recorded", 0.0), ("closed:5", -1)):
+        fleet = ScriptedFleet(
+            [visit(n, due_s) for n in range(5)], arrivals=arrivals, stay_s=50.0, drain_s=60.0, plan_end_s=1.0
+        )
+        fleet.turns(6)
+        assert fleet.conductor.phase == "draining"
+        fleet.conductor.interrupt("first", fleet.now_ns)
+        fleet.conductor.interrupt("second", fleet.now_ns)
+        fleet.until_finished(limit_s=10)
+        fleet.check_books()
+        assert fleet.conductor.interrupted == "first"
+        assert fleet.visits()["censored"] == 5
+
+
+def test_an_interrupt_before_t0_ends_a_run_of_no_length() -> None:
+    """Between GO and t0 nothing has begun; the run's length is 0, not negative."""
+    fleet = ScriptedFleet(evenly(100, 10))
+    while not fleet.conductor.t0_ns:
+        fleet.turns(0.05)
+    fleet.conductor.interrupt("enough", fleet.now_ns)
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.conductor.ended_ns - fleet.conductor.t0_ns <= 0.5 * NS_PER_S
+    assert fleet.conductor.ended_ns >= fleet.conductor.t0_ns
+    assert fleet.visits()["undealt"] == 100
+
+
+def test_the_drain_ends_at_its_deadline() -> None:
+    """Visits that do not end are cut off when the drain time after the last arrival has passed."""
+    fleet = ScriptedFleet(evenly(20, 10), stay_s=100.0, drain_s=5.0)
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits()["censored"] == 20
+    length_s = (fleet.conductor.ended_ns - fleet.conductor.t0_ns) / NS_PER_S
+    assert 1.9 + 5.0 <= length_s <= 1.9 + 5.0 + 1.0
+
+
+def test_a_worker_that_sends_no_final_slice_is_given_up_after_the_grace() -> None:
+    """A worker that answers beats but never finishes cannot hold the run's end for ever."""
+    fleet = ScriptedFleet(
+        evenly(20, 10), workers=2, drain_s=1.0,
+        fate=lambda message: () if _is_final(message, "w2") else (0.0,),
+    )  # fmt: skip
+    fleet.until_finished()
+    assert [entry["reason"] for entry in fleet.notes.entries if entry["event"] == "lost"] == ["no final slice came"]
+    assert fleet.conductor.ledger.problems() == []
+    assert fleet.conductor.workers_lost == 1
+
+
+def _is_final(message: FromMaster | FromWorker, process: str) -> bool:
+    return isinstance(message, SliceReport) and message.final and message.incarnation.startswith(process)
+
+
+def test_trouble_before_the_start_ends_the_run_with_its_line_and_code() -> None:
+    """A target that one worker may not load ends the run before it began, with that worker's words."""
+    fleet = ScriptedFleet(evenly(20, 10), workers=2)
+    fleet.refusals["w2"] = GuardError("the address 10.1.2.3 is not allowed")
+    fleet.until_finished()
+    assert fleet.conductor.error == ("the address 10.1.2.3 is not allowed", ExitCode.GUARD)
+    assert fleet.conductor.t0_ns == 0
+    assert not fleet.diary.begun
+
+
+def test_trouble_of_a_late_worker_leaves_the_run_alone() -> None:
+    """A worker that joins late and cannot take part is refused once; the others play on."""
+    fleet = ScriptedFleet(evenly(150, 10))
+    fleet.turns(5)
+    fleet.refusals["w2"] = GuardError("the address 10.1.2.3 is not allowed")
+    fleet.add_worker()
+    fleet.until_finished()
+    fleet.check_books()
+    assert (fleet.visits()["completed"], fleet.conductor.error, fleet.conductor.workers_lost) == (150, None, 0)
+    assert len([entry for entry in fleet.notes.entries if entry["event"] == "joined"]) == 2
+
+
+def test_a_crash_of_one_worker_ends_the_run_for_all() -> None:
+    """Our own bug in one of two workers: the other is cut off and settled, the error and its details are kept."""
+    fleet = ScriptedFleet(evenly(300, 10), workers=2, stay_s=1.0)
+    fleet.turns(6)
+    engine = fleet.processes["w2"].engine
+    assert engine is not None
+    engine.on_crash(RuntimeError("bad day"))
+    fleet.until_finished(limit_s=9)
+    fleet.check_books()
+    assert fleet.conductor.error == ("internal error in a worker: RuntimeError('bad day')", ExitCode.INTERNAL)
+    (failed,) = [entry for entry in fleet.notes.entries if entry["event"] == "failed"]
+    assert "RuntimeError: bad day" in failed["details"]
+    assert fleet.conductor.ledger.workers()["worker-1"]["lost"] == 0
+
+
+def test_a_crash_of_the_only_worker_ends_the_run() -> None:
+    """With nobody left there is nothing to drain; the crash, not the loss, is the run's error."""
+    fleet = ScriptedFleet(evenly(300, 10))
+    fleet.turns(6)
+    engine = fleet.processes["w1"].engine
+    assert engine is not None
+    engine.on_crash(RuntimeError("bad day"))
+    fleet.until_finished(limit_s=8)
+    fleet.check_books()
+    assert fleet.conductor.error is not None
+    assert fleet.conductor.error[1] is ExitCode.INTERNAL
+
+
+def test_a_worker_of_another_version_is_refused_with_both_versions() -> None:
+    """Messages of different versions do not fit: the run says so instead of hanging or misreading."""
+    fleet = ScriptedFleet(evenly(10, 10))
+    fleet.conductor.receive(Hello("other-1", "elsewhere", 7, "0.0.0"), fleet.now_ns)
+    assert fleet.finished
+    assert fleet.conductor.error is not None
+    message, code = fleet.conductor.error
+    assert code is ExitCode.USAGE
+    assert "elsewhere (pid 7) runs harness 0.0.0" in message
+
+
+def test_a_plan_that_breaks_off_can_be_failed_and_drained() -> None:
+    """The trace raises in mid-run: `turn` raises that, and after `fail` the run drains with balanced books."""
+
+    def plan() -> Iterator[PlannedVisit]:
+        yield from islice(evenly(1000, 10), 100)
+        raise TraceError("trace.jsonl: line 102: gone")
+
+    fleet = ScriptedFleet(plan())
+    with pytest.raises(TraceError) as caught:
+        fleet.until_finished()
+    fleet.conductor.fail(str(caught.value), caught.value.exit_code, fleet.now_ns)
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.conductor.error == ("trace.jsonl: line 102: gone", ExitCode.USAGE)
+
+
+def test_a_closed_loop_keeps_all_slots_of_all_workers_full() -> None:
+    """closed:6 on two workers, credit by credit: 6 visits open until the plan runs dry."""
+    fleet = ScriptedFleet([visit(n, -1) for n in range(120)], workers=2, arrivals="closed:6", stay_s=1.0)
+    fleet.turns(6)
+    open_now = sum(process.engine.open_visits for process in fleet.processes.values() if process.engine)
+    assert open_now == 6
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits()["completed"] == 120
+
+
+def test_a_closed_loop_with_few_visits_shares_them_out() -> None:
+    """As many visits as slots: every worker gets its share, so all run at the same time."""
+    fleet = ScriptedFleet([visit(n, -1) for n in range(10)], workers=2, arrivals="closed:10", stay_s=1.0)
+    fleet.until_finished()
+    fleet.check_books()
+    assert Counter(fleet.diary.begun_by.values()) == {"w1": 5, "w2": 5}
+
+
+def test_a_closed_loop_ends_at_its_duration_and_gives_the_rest_back() -> None:
+    """closed:4 for 5 s: what is open may end, what waits is given back, nothing is lost."""
+    endless = (visit(n, -1) for n in range(10_000_000))
+    fleet = ScriptedFleet(endless, workers=2, arrivals="closed:4", stay_s=0.5, plan_end_s=5.0)
+    fleet.until_finished(limit_s=20)
+    fleet.check_books()
+    totals = fleet.visits()
+    assert totals["censored"] == totals["lost"] == 0
+    assert 30 <= totals["completed"] <= 4 * 11
+    assert totals["planned"] < 200
+
+
+def test_a_worker_that_joins_a_closed_loop_late_stays_out_of_it() -> None:
+    """The slots were shared out at the start; a late worker waits for the next run."""
+    fleet = ScriptedFleet([visit(n, -1) for n in range(100)], arrivals="closed:4", stay_s=0.5)
+    fleet.turns(4)
+    fleet.add_worker()
+    fleet.until_finished()
+    fleet.check_books()
+    assert set(fleet.diary.begun_by.values()) == {"w1"}
+    assert fleet.visits()["completed"] == 100
+
+
+def test_every_lease_is_in_the_journal_once() -> None:
+    """The journal's dealt visits add up to the ledger's, re-sent leases included only once."""
+    fleet = ScriptedFleet(evenly(100, 10), workers=2, fate=lambda m: (0.0, 0.2) if isinstance(m, Lease) else (0.0,))
+    fleet.until_finished()
+    dealt: Counter[str] = Counter()
+    for entry in fleet.notes.entries:
+        if entry["event"] == "dealt":
+            dealt[entry["worker"]] += entry["visits"]
+    assert dealt == {worker: row["dealt"] for worker, row in fleet.conductor.ledger.workers().items()}
