@@ -63,5 +63,11 @@ class StorageError(HarnessError):
     exit_code = ExitCode.INTERNAL
 
 
+class InstrumentError(HarnessError):
+    """The instrument could not be set up or did not hold: says nothing about the target."""
+
+    exit_code = ExitCode.INVALID
+
+
 class InternalError(HarnessError):
     """A bug of ours, mapped to one line at the command's door; the cause is kept."""

@@ -268,6 +268,19 @@ class MasterRun:
                 self._server.close()
 
     def _finish_run(self, conductor: Conductor) -> int:
+        summary = self._judged(conductor)
+        if not self._write(conductor, summary):
+            # What could not be stored is told all the same, and the verdict says why it is not in the folder.
+            summary = self._judged(conductor)
+        self._verdict = summary["verdict"]["status"]
+        self._publish(monotonic_ns())
+        self._tell(
+            {"event": "finished", "summary": summary, "out_dir": self._config.out_dir, "text": render_text(summary)}
+        )
+        self._linger()
+        return int(summary["verdict"]["exit_code"])
+
+    def _judged(self, conductor: Conductor) -> dict[str, Any]:
         config = self._config
         summary = summarize(
             run=self._run_facts(conductor),
@@ -282,28 +295,19 @@ class MasterRun:
             config.validity, workers_lost=max(config.validity.workers_lost, config.tolerate_worker_loss)
         )
         summary["verdict"] = judge(summary, self._measured, thresholds=self._thresholds, limits=limits)
-        self._verdict = summary["verdict"]["status"]
-        notes = [f"The run was cut short: {conductor.interrupted}."] if conductor.interrupted is not None else []
-        if conductor.interrupted is not None:
-            self._store(lambda: self._folder.mark_partial(conductor.interrupted or ""))
-        self._store(
-            lambda: self._folder.finish(
-                summary,
-                render_html(summary, self._series, self._curves(), notes),
-                {"ended_at": datetime.now(UTC).isoformat(timespec="milliseconds")},
-            )
-        )
-        self._publish(monotonic_ns())
-        self._tell(
-            {
-                "event": "finished",
-                "summary": summary,
-                "out_dir": config.out_dir,
-                "text": render_text(summary) if self._storage_error is None else str(self._storage_error),
-            }
-        )
-        self._linger()
-        return int(summary["verdict"]["exit_code"])
+        return summary
+
+    def _write(self, conductor: Conductor, summary: dict[str, Any]) -> bool:
+        """Writes summary and report; False when the disk failed only now."""
+        failed_before = self._storage_error is not None
+        reason = conductor.interrupted
+        if reason is not None:
+            self._store(lambda: self._folder.mark_partial(reason))
+        notes = [f"The run was cut short: {reason}."] if reason is not None else []
+        html = render_html(summary, self._series, self._curves(), notes)
+        ended_at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._store(lambda: self._folder.finish(summary, html, {"ended_at": ended_at}))
+        return failed_before or self._storage_error is None
 
     def _curves(self) -> dict[str, list[tuple[float, float]]]:
         histograms = {measure: self._measured.histogram(measure) for measure in CURVE_MEASURES}

@@ -14,7 +14,7 @@ from types import FrameType
 
 from harness.cli.fabric import Event, Fabric
 from harness.cli.progress import Progress
-from harness.errors import ExitCode, HarnessError, InternalError
+from harness.errors import ExitCode, HarnessError, InstrumentError, InternalError
 
 POLL_S = 0.25
 # The master speaks every second; a machine that is busy beyond measure may be late.
@@ -62,7 +62,7 @@ def watch(
     """Follows a run and returns the master's `finished` event.
 
     The first interrupt asks the master to end the run, the second kills it. Raises `RunError` when the master reports
-    an error, `InternalError` when it dies or falls silent, or when a worker ends before the run began;
+    an error, `InternalError` when it dies or falls silent, `InstrumentError` when a worker ends before the run began;
     `KeyboardInterrupt` when the user did not want to wait.
     """
     began = False
@@ -104,7 +104,7 @@ def _check_workers(fabric: Fabric) -> None:
         # The master's own end takes its workers along, and says why itself.
         if code is not None and fabric.master.exit_code() is None:
             words = worker.last_words()
-            raise InternalError(
+            raise InstrumentError(
                 f"{worker.name} ended before the run began ({_ending(code)}){f': {words}' if words else ''}"
             )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from harness.config.kinds import Kind, choice, count, number
+from harness.config.kinds import FLAG, Kind, choice, count, number
 from harness.errors import UsageError
 from harness.visitor.records import Result
 from harness.visitor.retry import POLICIES, RetryPolicy
@@ -25,6 +25,7 @@ _ONE: dict[str, Kind] = {
     "max_retries": count(0),
     "scope": choice(("step", "visit")),
     "throttled_min_ms": number(),
+    "heed_retry_after": FLAG,
     "ids_on_retry": choice(("keep", "none", "hint")),
 }
 _MANY: dict[str, tuple[Kind, Callable[[list[Any]], object]]] = {

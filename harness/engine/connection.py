@@ -26,6 +26,12 @@ _CHUNK = 16_384
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
+class _Socket(_socket.socket):
+    """The interpreter's own socket, which `ssl` can refer to weakly."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Owner(Protocol):
     """Whom a connection tells what happened; called in the hub, must not block."""
 
@@ -102,7 +108,7 @@ class Connection:
         self.connected_ns = self.sent_ns = -1
         family, sockaddr = self._address
         try:
-            self._sock = sock = _socket.socket(family, SOCK_STREAM)
+            self._sock = sock = _Socket(family, SOCK_STREAM)
             sock.setblocking(False)
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             self._fd = sock.fileno()

@@ -87,7 +87,7 @@ class ReplyReader:
         """Takes received bytes; True when the reply is complete."""
         if not self._head and self._heads.useful:
             end = data.find(HEAD_END)
-            met = self._heads.met(data[:end], len(data) - end - 4)
+            met = self._heads.met(data[:end], len(data) - end - 4) if end > 0 else None
             if met is not None:
                 self.status, self.keep_alive = met
                 self._head = data

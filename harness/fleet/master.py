@@ -47,6 +47,8 @@ _RESEND_NS = NS_PER_S
 _START_AHEAD_NS = NS_PER_S
 # A lost GO must be made good before the first visits are late.
 _RESEND_GO_NS = 250 * NS_PER_MS
+# All expected workers have joined Locust before a run begins; what may still take time is the target's name.
+GATHER_LIMIT_NS = 60 * NS_PER_S
 # A worker is given up when it has been silent for longer than it needs to fence itself.
 LOST_AFTER_NS = 4 * NS_PER_S
 # After the drain's deadline a worker may still be busy sending its final slice.
@@ -95,6 +97,7 @@ class Conductor:
         self.gone: list[Member] = []
         self._names = 0
         self._refused: set[tuple[str, int]] = set()
+        self._gather_until_ns: int | None = None
         self.phase: Phase = "gathering"
         self.t0_ns = 0
         self._deadline_ns = 0
@@ -212,12 +215,15 @@ class Conductor:
     def _gather(self, now_ns: int) -> None:
         expected = self._config.expect_workers
         if self.phase == "gathering":
-            if sum(member.pulses >= _GREETING_PULSES for member in self.members.values()) < expected:
+            greeted = sum(member.pulses >= _GREETING_PULSES for member in self.members.values())
+            if greeted < expected:
+                self._check_patience(0, now_ns)
                 return
             self.phase = "starting"
         self._send_starts(now_ns)
         ready = [member for member in self.members.values() if member.state == "ready"]
         if len(ready) < expected:
+            self._check_patience(len(ready), now_ns)
             return
         self.t0_ns = now_ns + _START_AHEAD_NS
         self.phase = "running"
@@ -228,6 +234,14 @@ class Conductor:
             self._join(member, now_ns)
         self._observer.started(self.t0_ns, len(ready))
         self._deal(now_ns)
+
+    def _check_patience(self, ready: int, now_ns: int) -> None:
+        if self._gather_until_ns is None:
+            self._gather_until_ns = now_ns + GATHER_LIMIT_NS
+        if now_ns >= self._gather_until_ns:
+            expected, limit_s = self._config.expect_workers, GATHER_LIMIT_NS // NS_PER_S
+            message = f"{ready} of {expected} workers were ready within {limit_s} s: see the workers' logs"
+            self.fail(message, ExitCode.INVALID, now_ns)
 
     def _send_starts(self, now_ns: int) -> None:
         for member in self.members.values():

@@ -78,11 +78,11 @@ class TraceChecker:
 
     def _errors(self, visit: Visit) -> Iterator[tuple[str, str]]:
         if not _ID.fullmatch(visit.id):
-            yield "visit", f"{_short(visit.id)} is no id: letters, digits and ._:~@- only, at most 80"
+            yield "visit", f"{_short(visit.id)} is no id: letters, digits and ._:- only, at most 80"
         elif visit.id in self._ids:
             yield "visit", f"{_short(visit.id)} stands here twice: ids of visits must differ"
         if not _ID.fullmatch(visit.visitor):
-            yield "visitor", f"{_short(visit.visitor)} is no id: letters, digits and ._:~@- only, at most 80"
+            yield "visitor", f"{_short(visit.visitor)} is no id: letters, digits and ._:- only, at most 80"
         if not _COHORT.fullmatch(visit.cohort):
             yield "cohort", f"{_short(visit.cohort)} is no cohort: letters, digits and ._- only, at most 32"
         elif visit.cohort not in self._cohorts and len(self._cohorts) == MAX_COHORTS:

@@ -18,7 +18,8 @@ Identity = Literal["fresh", "chain", "return", "stale"]
 OPS: tuple[Op, ...] = ("get_engagement", "update")
 IDENTITIES: tuple[Identity, ...] = ("fresh", "chain", "return", "stale")
 
-ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:~@-]{0,79}$"
+# Without ~ and @: clones and rounds of a visitor are told apart by these (plan.schedule).
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,79}$"
 COHORT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"
 
 

@@ -91,8 +91,6 @@ def play(fleet: ScriptedFleet, events: list[tuple[str, float, int, float]], end_
                 wake[1].stopped = False
         fleet.turns(0.1)
         check_open(fleet)
-        if not any(process.alive for process in fleet.processes.values()) and not fleet.conductor.t0_ns:
-            fleet.conductor.interrupt("nobody is left to wait for", fleet.now_ns)
 
 
 def check_open(fleet: ScriptedFleet) -> None:

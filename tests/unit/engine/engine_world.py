@@ -106,7 +106,8 @@ class World:
         self._serial = 0
         monkeypatch.setattr(engine_module, "monotonic_ns", lambda: self.now_ns)
         monkeypatch.setattr(engine_module, "Alarm", lambda _loop, callback: FakeAlarm(self, callback))
-        monkeypatch.setattr(lines_module, "Connection", lambda _loop, _endpoint, owner: FakeConnection(self, owner))
+        monkeypatch.setattr(lines_module, "Poller", FakePoller)
+        monkeypatch.setattr(lines_module, "Connection", lambda *parts: FakeConnection(self, parts[-1]))
         given = {"retry": NO_RETRY, **config}
         self.engine = Engine(
             RunConfig(run_id="unit", trace="-", **given),
@@ -178,6 +179,16 @@ class FakeAlarm:
 
     def close(self) -> None:
         self.moment_ns = None
+
+
+class FakePoller:
+    """Watches nothing."""
+
+    def __init__(self, _loop: None) -> None:
+        return
+
+    def close(self) -> None:
+        return
 
 
 class FakeConnection:

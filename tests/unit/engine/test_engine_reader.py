@@ -39,9 +39,9 @@ class Read:
     ended: bool = False
 
 
-def read(pieces: list[bytes]) -> Read | str:
+def read(pieces: list[bytes], heads: Heads | None = None) -> Read | str:
     """What comes of these pieces and then the peer's close: the reply, or "bad" or "nothing"."""
-    reader = ReplyReader(Heads())
+    reader = ReplyReader(heads or Heads())
     try:
         for place, piece in enumerate(pieces):
             if reader.feed(piece):
@@ -130,6 +130,35 @@ def test_byte_by_byte_gives_the_same(name: str) -> None:
     if name == "gzip_and_more":
         assert got == "bad"
     assert got == expected
+
+
+def test_heads_that_were_read_before_change_nothing() -> None:
+    """With the heads of all replies known, each is read as before: whole, byte by byte, and cut off by a byte."""
+    heads = Heads()
+    for data, expected in [*REPLIES.values(), *REPLIES.values()]:
+        assert read([data], heads) == expected
+        assert read([bytes([byte]) for byte in data], heads) == expected
+        assert read([data[:-1]], heads) == read([data[:-1]])
+    assert heads.known
+
+
+@pytest.mark.parametrize("length", range(30, 60))
+def test_a_known_head_is_not_mistaken_while_it_is_still_coming(length: int) -> None:
+    """A known head that arrives in two segments, cut anywhere, waits for its body whatever the body's length."""
+    data = reply(b"{" + b" " * (length - 2) + b"}")
+    heads = Heads()
+    whole = read([data], heads)
+    for cut in range(1, len(data)):
+        assert read([data[:cut], data[cut:]], heads) == whole
+
+
+def test_heads_that_never_come_again_are_not_looked_for_for_ever() -> None:
+    """A service with a different head each time costs a bounded memory, and soon nothing."""
+    heads = Heads()
+    for number in range(2_000):
+        assert read([reply(BODY, "200 OK", f"X-Id: {number}")], heads) == Read(200, BODY, True)
+    assert not heads.useful
+    assert len(heads.known) <= 512
 
 
 @given(st.sampled_from(sorted(REPLIES)), st.lists(st.integers(0, 400), max_size=8))

@@ -259,6 +259,16 @@ def test_a_worker_that_dies_before_the_start_is_replaced() -> None:
     assert fleet.conductor.workers_lost == 0
 
 
+def test_workers_that_never_become_ready_end_the_run_with_one_line() -> None:
+    """A run that cannot gather its workers does not wait for ever."""
+    fleet = ScriptedFleet(evenly(10, 10), workers=1, expect_workers=2)
+    fleet.until_finished(limit_s=70)
+    assert fleet.conductor.error == (
+        "0 of 2 workers were ready within 60 s: see the workers' logs", ExitCode.INVALID,
+    )  # fmt: skip
+    assert fleet.now_s >= 60
+
+
 def test_an_interrupt_while_gathering_ends_the_run_and_frees_the_workers() -> None:
     """Nothing has begun, so nothing is drained; a worker that was ready already is free for the next run soon."""
     fleet = ScriptedFleet(evenly(10, 10), workers=1, expect_workers=2)
