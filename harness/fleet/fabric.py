@@ -58,9 +58,9 @@ class RunShape(LoadTestShape):
         """Locust's question, once a second: how many users now, at which spawn rate; None ends the test."""
         if type(self).finished():
             return None
-        workers = getattr(self.runner, "worker_count", 1) or 1
-        users = workers * _USERS_PER_WORKER
-        return users, float(users)
+        # Without a worker Locust's start does nothing, and it does not try again before the answer changes.
+        users = getattr(self.runner, "worker_count", 1) * _USERS_PER_WORKER
+        return users, float(max(users, 1))
 
 
 Begin = Callable[[Callable[[FromMaster], None]], Conductor]

@@ -93,5 +93,7 @@ class Member:
 
     @property
     def cpu_max_ratio(self) -> float | None:
-        """The share of one core in the busiest stretch; None when the run was too short to tell."""
-        return self._cpu_max_ratio if self.cpu_window_full else None
+        """The share of one core in the busiest stretch, or in all of a run that is shorter; None without a slice."""
+        if self.cpu_window_full:
+            return self._cpu_max_ratio
+        return sum(self.cpu_window_ns) / (len(self.cpu_window_ns) * NS_PER_S) if self.cpu_window_ns else None

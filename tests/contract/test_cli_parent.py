@@ -98,7 +98,7 @@ def test_a_run_that_ends_well(start: Start, tmp_path: Path) -> None:
     [
         ("refuse", "worker", 2, "harness: error: the port is taken"),
         ("die", "worker", 1, "harness: error: the master ended without a result (signal 9): Something broke"),
-        ("never-start", "worker-dies", 1,
+        ("never-start", "worker-dies", 5,
          "harness: error: worker-1 ended before the run began (exit code 3): cannot import engagement.py"),
     ],
 )  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import resource
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 _WITHOUT_RETRY = {"name": "none"}
+_LINKS = Path("/proc/self/fd")
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,10 @@ class Played:
         return by_visit
 
 
-def visit(name: str, steps: int = 1, *, op: str = "get_engagement", body: str = "", think: float = 0.0) -> dict[str, Any]:
-    """A visit of so many steps: the first asks for an engagement, the others do `op`; `body` pads the first request."""
+def visit(
+    name: str, steps: int = 1, *, op: str = "get_engagement", body: str = "", think: float = 0.0
+) -> dict[str, Any]:
+    """A visit: the first step asks for an engagement, the others do `op`; `body` pads the getEngagement requests."""
     request = {"appType": "EXTERNAL"} | ({"appDetails": {"appVersion": body}} if body else {})
     first = {"op": "get_engagement", "identity": "fresh", "request": request}
     later = {"op": op, "identity": "chain", "think": think, "request": {} if op == "update" else request}
@@ -78,13 +80,12 @@ def play(
 
 
 def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(_LINKS.iterdir()))
 
 
 def _leave_room(room: int) -> None:
     """Lets this process open exactly so many descriptors more."""
-    links = Path("/proc/self/fd")
-    used = {int(name) for name in os.listdir(links) if (links / name).is_symlink()}
+    used = {int(link.name) for link in list(_LINKS.iterdir()) if link.is_symlink()}
     limit = 0
     while room:
         room -= limit not in used
@@ -106,7 +107,7 @@ def _main() -> None:
     job = json.load(sys.stdin)
     config = msgspec.convert(job["config"], RunConfig)
     over = Event()
-    ends = {end: 0 for end in VisitEnd}
+    ends = dict.fromkeys(VisitEnd, 0)
     crashes: list[BaseException] = []
 
     class Keep:

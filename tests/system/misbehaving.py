@@ -72,7 +72,7 @@ def answer(*pieces: bytes, keep: bool = True) -> Behaviour:
 
 @dataclass
 class Seen:
-    """What a peer saw: its port, how many connections came, and (visit, step, number on its connection) of each call."""
+    """What a peer saw: its port, how many connections, and (visit, step, number on its connection) of each call."""
 
     port: int
     connections: int = 0

@@ -1,4 +1,4 @@
-"""The engine against peers that misbehave on real sockets: each gets the one outcome that it deserves, nothing hangs."""
+"""The engine against peers that misbehave on real sockets: each gets the one outcome it deserves, nothing hangs."""
 
 from __future__ import annotations
 
@@ -230,7 +230,8 @@ def test_a_redirect_is_never_followed(status: str) -> None:
         there = f"Location: http://127.0.0.1:{elsewhere.port}/"
         with peer({"moved": answer(reply(b"", f"{status} Moved", there))}) as seen:
             played = play(f"http://127.0.0.1:{seen.port}", [visit("moved", 2)])
-    assert [(attempt["result"], attempt["http_status"]) for attempt in played.attempts] == [("redirect", int(status))] * 2
+    assert played.results() == {"moved": ["redirect"] * 2}
+    assert [attempt["http_status"] for attempt in played.attempts] == [int(status)] * 2
     assert len(seen.calls) == 2
     assert elsewhere.connections == 0
 
@@ -296,7 +297,7 @@ def test_connection_close_is_honoured() -> None:
 
 @contextmanager
 def crowded(on_crowd: Callable[[socket.socket], None] = lambda _: None) -> Iterator[tuple[int, list[int]]]:
-    """A listener with a full queue: its port, and how many SYNs were on their way at each look; tells of the first 250."""
+    """A listener with a full queue: its port, and how many SYNs were under way at each look; tells of the first 250."""
     peaks: list[int] = []
     over = threading.Event()
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
@@ -333,7 +334,7 @@ def test_half_open_connects_are_bounded_and_the_wait_is_our_lag() -> None:
 
 
 def test_connects_that_wait_and_then_fail_at_once_fail_in_turn() -> None:
-    """256 connects hang, 2,700 wait; then those are let in and no descriptor is left: no recursion, nobody forgotten."""
+    """256 connects hang, 2,700 wait; those are let in, and no descriptor is left: no recursion, nobody forgotten."""
     visits = [visit(f"v-{number}") for number in range(3_000)]
     with crowded(lambda listener: listener.listen(1_024)) as (port, peaks):
         target = f"http://127.0.0.1:{port}"

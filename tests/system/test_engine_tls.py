@@ -30,7 +30,7 @@ class Authority:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._openssl("req", "-x509", *_KEY, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=Test CA")
+        self._openssl("req", "-x509", *_KEY, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=CA")
 
     @property
     def ca_file(self) -> str:
@@ -90,8 +90,12 @@ def notified(*pieces: bytes) -> Behaviour:
 
 def play_tls(seen: Seen, authority: Authority | None, *names: str, steps: int = 1, **config: object) -> Played:
     """Plays one visit for each name against the peer under its proper name, trusting the authority."""
-    given = {"resolve": {NAME: "127.0.0.1"}, "ca_file": authority and authority.ca_file, "timeout_ns": 3_000 * MS, **config}
-    return play(f"https://{NAME}:{seen.port}", [visit(name, steps) for name in names], **given)
+    config = {
+        "resolve": {NAME: "127.0.0.1"},
+        "ca_file": authority and authority.ca_file,
+        "timeout_ns": 3_000 * MS,
+    } | config
+    return play(f"https://{NAME}:{seen.port}", [visit(name, steps) for name in names], **config)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -207,9 +211,7 @@ def test_a_large_request_goes_out_whole(authority: Authority) -> None:
     """8 MB through TLS in parts, twice on one connection."""
     with peer({"v": answer(reply())}, tls=serving(authority)) as seen:
         visits = [visit("v", 2, body="x" * (8 << 20))]
-        played = play(
-            f"https://{NAME}:{seen.port}", visits, resolve={NAME: "127.0.0.1"}, ca_file=authority.ca_file
-        )
+        played = play(f"https://{NAME}:{seen.port}", visits, resolve={NAME: "127.0.0.1"}, ca_file=authority.ca_file)
     assert played.results() == {"v": ["available"] * 2}
     assert seen.connections == 1
 

@@ -126,7 +126,7 @@ class World:
         heappush(self._agenda, (self.now_ns + delay_ns, self._serial, what))
 
     def run(self, until_ns: int, *, heard: bool = True) -> None:
-        """Lets everything happen up to so long after `T0_NS`; the master's word comes steadily unless `heard` is off."""
+        """Lets everything happen up to so long after `T0_NS`; the master is heard all the time, or not at all."""
         end_ns = T0_NS + until_ns
         while True:
             ringing = [alarm for alarm in self.alarms if alarm.moment_ns is not None]
@@ -267,5 +267,3 @@ class FakeConnection:
 
     def close(self) -> None:
         self.closed = True
-
-

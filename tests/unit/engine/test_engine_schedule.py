@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,7 +110,7 @@ def test_late_visits_never_leave_faster_than_twice_their_planned_rate(
     order = sorted(begun)
     assert [begun[n] for n in order] == sorted(begun.values())
     assert all(dues[n] <= begun[n] <= dues[n] + NS_PER_S for n in order)
-    for previous, n in zip(order, order[1:], strict=False):
+    for previous, n in pairwise(order):
         if n == previous + 1 and begun[previous] - dues[previous] >= NS_PER_MS:
             assert begun[n] - begun[previous] >= (dues[n] - dues[previous]) // 2
 
@@ -188,7 +190,7 @@ def test_requests_without_a_reply_time_out_and_are_tried_again(monkeypatch: pyte
     assert [(a.number, a.result.name) for a in attempts] == [(1, "timeout"), (2, "timeout"), (3, "timeout")]
     for attempt in attempts:
         assert 200 * NS_PER_MS <= attempt.done_ns - attempt.started_ns <= 300 * NS_PER_MS + 2 * TICK_NS
-    assert [b.planned_ns - a.done_ns for a, b in zip(attempts, attempts[1:], strict=False)] == [50 * NS_PER_MS] * 2
+    assert [b.planned_ns - a.done_ns for a, b in pairwise(attempts)] == [50 * NS_PER_MS] * 2
     assert len(world.connections) == 3
     assert world.ends == [(0, VisitEnd.completed)]
 
