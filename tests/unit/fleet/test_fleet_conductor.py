@@ -23,7 +23,6 @@ from harness.fleet.messages import (
     SliceAck,
     SliceReport,
     Start,
-    Trouble,
 )
 from harness.plan.schedule import PlannedVisit
 from harness.units import NS_PER_S

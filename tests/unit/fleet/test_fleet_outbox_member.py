@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import pytest
+
 from harness.fleet.member import Member
 from harness.fleet.messages import Hello, Pulse, SliceReport
 from harness.fleet.outbox import RESEND_NS, Outbox
@@ -70,11 +72,12 @@ def test_the_clock_offset_is_taken_from_the_pulse_that_returned_soonest() -> Non
 
 
 def test_the_cpu_ratio_is_that_of_the_busiest_five_seconds() -> None:
-    """Ratios of windows of five slices; None while there are fewer."""
+    """Ratios of windows of five slices, or of what there is while there are fewer; None without any."""
     someone = member()
+    assert someone.cpu_max_ratio is None
     ratios = []
     for number, busy in enumerate((0.1, 0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1, 0.1), start=1):
         someone.note(report(number, number), Snapshot(sums={"cpu_ns": round(busy * NS_PER_S)}))
         ratios.append(someone.cpu_max_ratio)
-    assert ratios == [None, None, None, None, 0.58, 0.74, 0.9, 0.9, 0.9]
+    assert ratios == pytest.approx([0.1, 0.1, 1.1 / 3, 0.5, 0.58, 0.74, 0.9, 0.9, 0.9])
     assert someone.cpu_ns == round(4.9 * NS_PER_S)
