@@ -8,6 +8,7 @@ is made of (its folder, metrics, verdict, report) is handed in: those rooms come
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -104,6 +105,9 @@ class _Master:
         self._fabric: MasterFabric = attach(
             environment, runner, begin=self._begin, turn=self._turn, finish=self._finish
         )
+        if environment.parsed_options.headless:
+            # Locust listens to SIGTERM only when a headless shape has ended.
+            gevent.signal_handler(signal.SIGTERM, self._terminate, runner)
         control = _descriptor(CONTROL_FD)
         if control is not None:
             gevent.spawn(self._listen, control)
@@ -145,6 +149,12 @@ class _Master:
         while data := nb_read(control, 4096):
             if b"stop" in data:
                 self._fabric.interrupt("interrupted")
+
+    def _terminate(self, runner: Any) -> None:
+        if self._fabric.conductor is None:
+            runner.quit()
+            sys.exit(int(ExitCode.INTERRUPTED))
+        self._fabric.interrupt("terminated")
 
     def _tell(self, event: dict[str, Any]) -> None:
         if self._events is not None:
