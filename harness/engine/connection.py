@@ -39,7 +39,7 @@ class Owner(Protocol):
         """TCP (and TLS) is up; a request that waited is being sent."""
 
     def on_reply(self, connection: Connection, reader: ReplyReader, done_ns: int) -> None:
-        """The reply to the request in flight is complete in `reader`."""
+        """The reply to the request in flight is complete in `reader`, which the owner resets when it has taken it."""
 
     def on_fault(self, connection: Connection, result: Result, message: str, done_ns: int) -> None:
         """The request in flight will have no readable reply; the connection is closed."""
@@ -173,7 +173,8 @@ class Connection:
         self.connected_ns = monotonic_ns()
         self._poller.watch(self._fd, READ, self._on_readable)
         self._owner.on_connected(self)
-        self._flush()
+        request, self._outgoing = self._outgoing, b""
+        self._flush(request)
 
     # Sending
 
@@ -182,24 +183,20 @@ class Connection:
         self.busy = True
         self.carried = carried
         self.started_ns = self.connected_ns = monotonic_ns()
-        self._outgoing = request
-        self._flush()
+        self._flush(request)
 
-    def _flush(self) -> None:
-        outgoing = self._outgoing
+    def _flush(self, request: bytes) -> None:
         self.sent_ns = monotonic_ns()
         try:
-            sent = self._send(outgoing)
+            sent = self._send(request)
         except _WOULD_BLOCK:
             sent = 0
         except OSError as error:
             self._fail(_result_of(error, Result.reset), _reason(error))
             return
-        if sent == len(outgoing):
-            self._outgoing = b""
-            return
-        self._outgoing = outgoing[sent:]
-        self._poller.watch(self._fd, READ | WRITE, self._on_both)
+        if sent != len(request):
+            self._outgoing = request[sent:]
+            self._poller.watch(self._fd, READ | WRITE, self._on_both)
 
     def _on_both(self) -> None:
         # The request did not fit into the socket's buffer: rare, so readiness of either kind is simply tried.
@@ -244,7 +241,11 @@ class Connection:
                 self.close()
                 self._owner.on_idle_close(self)
             elif self._reader.feed(data):
-                self._complete(done_ns)
+                if self._outgoing:
+                    self._complete(done_ns)
+                else:
+                    self.busy = False
+                    self._owner.on_reply(self, self._reader, done_ns)
             elif self._tls is not None and self._tls.pending():
                 # OpenSSL holds more, which the poller cannot see.
                 self._on_readable()
@@ -260,10 +261,6 @@ class Connection:
             self._reader.keep_alive = False
         self.busy = False
         self._owner.on_reply(self, self._reader, done_ns)
-
-    def done_reading(self) -> None:
-        """The owner has taken what it wants from the reader; the connection is ready for the next request."""
-        self._reader.reset()
 
     def _closed_by_peer(self, done_ns: int) -> None:
         if not self.busy:
@@ -302,7 +299,7 @@ class Connection:
     @property
     def usable(self) -> bool:
         """Whether a request can be sent now."""
-        return self._sock is not None and not self.busy
+        return not self.busy and self._sock is not None
 
     def close(self) -> None:
         """Closes the socket; does nothing when closed already."""

@@ -99,6 +99,7 @@ class Engine:
         think_speed = config.speed if config.warp_think else 1.0
         self._rules = Rules(config.retry, config.seed, Identities(), self._sink, config.max_think_ns, think_speed)
         self._lines = Lines(loop, endpoint, config.connections, self)
+        self._shares_lines = config.connections != "browser"
         self._renderers = _Accounts(config, endpoint)
         self._arrivals: deque[Arrival] = deque()
         self._due: list[tuple[int, int, Player]] = []
@@ -286,7 +287,7 @@ class Engine:
         reply = read_reply(player.op, status, body)
         retry_after_ns = reader.retry_after_ns() if status >= 429 else 0
         keep_alive = reader.keep_alive
-        connection.done_reading()
+        reader.reset()
         t0_ns = self.t0_ns
         player.resolve(
             reply,
@@ -296,7 +297,8 @@ class Engine:
             done_ns - t0_ns,
             retry_after_ns,
         )
-        self._lines.settled(connection, player, keep_alive)
+        if self._shares_lines or not keep_alive:
+            self._lines.settled(connection, player, keep_alive)
         self._advance(player, monotonic_ns() - t0_ns)
         if len(self._sink.attempts) >= _FOLD_PORTION:
             self._fold()

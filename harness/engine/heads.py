@@ -19,30 +19,23 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 class Heads:
     """Raw heads (without the empty line) to (status, body length, keep-alive); one for all readers of an engine.
 
-    `useful` turns False for good when the service does not repeat its heads, so that nobody looks in vain.
+    The reader looks heads up in `known` itself and counts those it `met`. `useful` turns False for good when the
+    service does not repeat its heads, so that nobody looks in vain.
     """
 
-    __slots__ = ("_met", "known", "useful")
+    __slots__ = ("known", "met", "useful")
 
     def __init__(self) -> None:
         self.known: dict[bytes, tuple[int, int, bool]] = {}
         self.useful = True
-        self._met = 0
-
-    def met(self, head: bytes, body_length: int) -> tuple[int, bool] | None:
-        """(status, keep-alive) if this head is known and announces a body of just this length, else None."""
-        known = self.known.get(head)
-        if known is None or known[1] != body_length:
-            return None
-        self._met += 1
-        return known[0], known[2]
+        self.met = 0
 
     def learn(self, head: bytes, status: int, body_length: int, keep_alive: bool) -> None:
         """Notes a head that llhttp has just read, if it announces its body's length in the plain way."""
         if len(self.known) >= _MAX_KNOWN:
             # Old heads (their Date has passed) do not come again. Heads that were rarely met were learnt in vain.
-            self.useful = self._met >= _MAX_KNOWN
-            self._met = 0
+            self.useful = self.met >= _MAX_KNOWN
+            self.met = 0
             self.known.clear()
         length = _LENGTH.findall(head)
         if len(length) == 1 and int(length[0]) == body_length and not _CHUNKED.search(head):

@@ -85,11 +85,13 @@ class ReplyReader:
 
     def feed(self, data: bytes) -> bool:
         """Takes received bytes; True when the reply is complete."""
-        if not self._head and self._heads.useful:
+        heads = self._heads
+        if heads.useful and not self._head:
             end = data.find(HEAD_END)
-            met = self._heads.met(data[:end], len(data) - end - 4) if end > 0 else None
-            if met is not None:
-                self.status, self.keep_alive = met
+            known = heads.known.get(data[:end]) if end > 0 else None
+            if known is not None and known[1] == len(data) - end - 4:
+                heads.met += 1
+                self.status, _, self.keep_alive = known
                 self._head = data
                 self._body = data[end + 4 :]
                 return True

@@ -93,6 +93,7 @@ class MasterFabric:
         RunShape.finished = staticmethod(self._done.is_set)
         environment.events.test_start.add_listener(self._on_start)
         environment.events.test_stopping.add_listener(self._on_stopping)
+        environment.events.test_stop.add_listener(self._on_stop)
 
     def receive(self, message: FromWorker) -> None:
         """Takes a worker's message; between runs nobody listens."""
@@ -106,7 +107,6 @@ class MasterFabric:
             self.conductor.interrupt(reason, monotonic_ns())
 
     def _on_start(self, **_: Any) -> None:
-        self._done.clear()
         self.conductor = conductor = self._begin(self._send)
         gevent.spawn(self._conduct, conductor)
 
@@ -135,8 +135,13 @@ class MasterFabric:
                 conductor.fail(message, ExitCode.INTERNAL, monotonic_ns(), details)
 
     def _on_stopping(self, **_: Any) -> None:
-        self.interrupt("stopped from outside")
-        self._done.wait(STOP_LIMIT_S)
+        if self.conductor is not None:
+            self.interrupt("stopped from outside")
+            self._done.wait(STOP_LIMIT_S)
+
+    def _on_stop(self, **_: Any) -> None:
+        # The next test asks the shape before it starts.
+        self._done.clear()
 
 
 def attach_master(environment: Any, runner: MasterRunner, **hooks: Any) -> MasterFabric:

@@ -111,7 +111,7 @@ def test_every_visit_of_an_open_loop_has_exactly_one_end(
 ) -> None:
     """Open loop: begun at most once, settled as the diary says or lost by name, all of the plan accounted for."""
     fleet = ScriptedFleet(
-        evenly(100, 8), workers=workers, stay_s=stay_s, drain_s=4.0, fate=network.fate(), offsets_s=iter(offsets)
+        evenly(100, 8), workers=workers, stay_s=stay_s, drain_s=4.0, fate=network.fate(), offsets_s=offsets
     )
     play(fleet, events, end_s=90.0)
     fleet.check_books()
@@ -136,7 +136,7 @@ def test_every_visit_of_a_closed_loop_has_exactly_one_end(
         drain_s=4.0,
         plan_end_s=6.0 if ends else None,
         fate=network.fate(),
-        offsets_s=iter(offsets),
+        offsets_s=offsets,
     )
     play(fleet, events, end_s=150.0)
     fleet.check_books()

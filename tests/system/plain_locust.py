@@ -134,7 +134,7 @@ def listening(pids: Sequence[int]) -> set[str]:
     for pid in pids:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             try:
-                link = os.readlink(descriptor)
+                link = str(descriptor.readlink())
             except OSError:
                 continue  # closed between the listing and the reading
             if link.startswith("socket:["):
@@ -155,19 +155,12 @@ def post(url: str, **form: str) -> dict[str, Any]:
         return answered
 
 
-def get(url: str, timeout_s: float = 60) -> bytes:
-    """The body of a page."""
-    with urllib.request.urlopen(url, timeout=timeout_s) as reply:
-        body: bytes = reply.read()
-        return body
-
-
 def wait_for_page(url: str, timeout_s: float = 20) -> None:
     """Waits until a page answers."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            get(url)
+            urllib.request.urlopen(url, timeout=10).close()
             return
         except OSError:
             assert time.monotonic() < deadline, f"{url} does not answer"

@@ -232,7 +232,7 @@ def test_a_stopped_worker_with_leases_outstanding_loses_nothing(tmp_path: Path) 
         command = start_run(trace, server.url, "--workers", "2", scratch=tmp_path)
         try:
             wait_until(lambda: begun_second(tmp_path / "run") >= 1, 30, "a second of the run")
-            victim = [pid for pid in descendants(command.pid) if is_worker(pid)][0]
+            victim = next(pid for pid in descendants(command.pid) if is_worker(pid))
             os.kill(victim, signal.SIGSTOP)
             time.sleep(2.0)
             os.kill(victim, signal.SIGCONT)
@@ -256,7 +256,7 @@ def test_a_killed_worker_is_named_with_its_visits_and_the_run_is_invalid(tmp_pat
         command = start_run(trace, server.url, "--workers", "2", scratch=tmp_path)
         try:
             wait_until(lambda: begun_second(tmp_path / "run") >= 1, 30, "a second of the run")
-            os.kill([pid for pid in descendants(command.pid) if is_worker(pid)][0], signal.SIGKILL)
+            os.kill(next(pid for pid in descendants(command.pid) if is_worker(pid)), signal.SIGKILL)
             finished = command.wait(90)
         finally:
             command.kill()
@@ -398,7 +398,7 @@ def test_the_web_ui_starts_without_workers_stops_and_starts_again(tmp_path: Path
 
 
 def test_a_killed_parent_leaves_a_stored_run_and_no_process(tmp_path: Path) -> None:
-    """SIGKILL of `harness run` itself: the master ends the run, stores it as partial, and nobody is left behind."""
+    """SIGKILL of `harness run` takes its workers along; the master stores what was measured, and nobody is left."""
     trace = trace_of(tmp_path, 1000)
     with oracle() as server:
         command = start_run(trace, server.url, scratch=tmp_path)
@@ -412,5 +412,23 @@ def test_a_killed_parent_leaves_a_stored_run_and_no_process(tmp_path: Path) -> N
             command.kill()
     summary = summary_of(tmp_path / "run")
     assert_ledger(summary)
-    assert summary["verdict"]["exit_code"] == INTERRUPTED
+    assert summary["verdict"]["exit_code"] == INVALID
+    assert summary["visits"]["planned"] == 1000
+    assert summary["attempts"]["total"] > 0
     assert '"partial": true' in (tmp_path / "run" / "manifest.json").read_text()
+
+
+def test_sigterm_ends_a_headless_run_and_stores_it(tmp_path: Path) -> None:
+    """Locust hears SIGTERM only after a headless shape has ended; the run is cut off and stored all the same."""
+    trace = trace_of(tmp_path, 1000)
+    with oracle() as server:
+        profile = write_profile(tmp_path, trace, server.url)
+        args = ("--headless", "--only-summary", "--harness-config", str(profile))
+        with Locust(*args, scratch=tmp_path) as locust:
+            wait_until(lambda: begun_second(tmp_path / "run") >= 1, 30, "a second of the run")
+            locust.signal(signal.SIGTERM)
+            assert locust.wait(20) == INTERRUPTED, locust.explain()
+    summary = summary_of(tmp_path / "run")
+    assert_ledger(summary)
+    assert summary["visits"]["lost"] == 0
+    assert summary["visits"]["undealt"] > 0

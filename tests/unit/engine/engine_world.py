@@ -53,6 +53,9 @@ class Reader:
     def retry_after_ns(self) -> int:
         return 0
 
+    def reset(self) -> None:
+        return
+
 
 class Recorder:
     """Keeps every record as it is."""
@@ -243,9 +246,6 @@ class FakeConnection:
                 self._owner.on_reply(self, Reader(), self._world.now_ns)  # type: ignore[arg-type]
 
         return answer
-
-    def done_reading(self) -> None:
-        return
 
     def fail(self, result: Result) -> None:
         """The request in flight gets no reply."""

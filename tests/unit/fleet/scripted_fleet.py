@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Any
 
@@ -58,7 +58,7 @@ class Diary:
 
 
 class ScriptedEngine:
-    """Begins what is due, keeps each visit open for `stay_ns`, obeys the fence; see `harness.fleet.life.PlaysVisits`."""
+    """Begins what is due, keeps each visit open for `stay_ns`, obeys the fence (`harness.fleet.life.PlaysVisits`)."""
 
     def __init__(self, name: str, diary: Diary, stay_ns: int, max_lag_ns: int, recorder: Recorder, hooks: Any) -> None:
         self._name = name
@@ -249,7 +249,7 @@ class ScriptedFleet:
         stay_s: float = 0.3,
         plan_end_s: float | None = None,
         fate: Fate = at_once,
-        offsets_s: Iterator[float] = iter(()),
+        offsets_s: Iterable[float] = (),
     ) -> None:
         self.now_ns = START_NS
         self.diary = Diary()
@@ -261,7 +261,7 @@ class ScriptedFleet:
         self.master_stopped = False
         self._mail: list[tuple[int, int, FromMaster | FromWorker, bool]] = []
         self._posted = 0
-        self._offsets_s = offsets_s
+        self._offsets_s = iter(offsets_s)
         config = RunConfig(
             run_id="script",
             trace="-",

@@ -55,7 +55,7 @@ def entered(stats: RequestStats) -> dict[str, Any]:
                 "last": entry.last_request_timestamp,
                 "median": entry.median_response_time,
                 "p95": entry.get_response_time_percentile(0.95),
-                "cached_seconds": [second for second in entry.response_times_cache or ()],
+                "cached_seconds": list(entry.response_times_cache or ()),
             }
             for key, entry in sorted(entries.items())
         },

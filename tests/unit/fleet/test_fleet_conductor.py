@@ -33,7 +33,7 @@ KINDS = (Hello, Pulse, LeaseAck, SliceReport, Beat, Start, Go, Lease, SliceAck, 
 
 def test_a_run_on_a_good_network_settles_every_visit() -> None:
     """Three workers play 200 visits: all completed, no second missing, nobody lost, every state in order."""
-    fleet = ScriptedFleet(evenly(200, 20), workers=3, offsets_s=iter((0.0, 5.5, -700.0)))
+    fleet = ScriptedFleet(evenly(200, 20), workers=3, offsets_s=(0.0, 5.5, -700.0))
     fleet.until_finished()
     fleet.check_books()
     assert fleet.visits() == {
@@ -47,7 +47,7 @@ def test_a_run_on_a_good_network_settles_every_visit() -> None:
 
 def test_all_workers_start_at_one_moment_of_the_masters_clock() -> None:
     """The run gathers all expected workers, and each gets the same t0 on its own clock."""
-    fleet = ScriptedFleet(evenly(10, 10), workers=1, expect_workers=3, offsets_s=iter((0.0, 40.0, -40.0)))
+    fleet = ScriptedFleet(evenly(10, 10), workers=1, expect_workers=3, offsets_s=(0.0, 40.0, -40.0))
     fleet.turns(5)
     assert fleet.conductor.phase == "gathering"
     fleet.add_worker()
