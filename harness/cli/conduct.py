@@ -62,7 +62,11 @@ def conduct(config: RunConfig, *, as_json: bool, quiet: bool, people: TextIO, co
                 progress.close()
                 summary: dict[str, Any] = event["summary"]
                 print_result(summary, Path(config.out_dir), as_json=as_json, quiet=quiet, people=people)
-                _linger(fabric, config, interrupts, people if not quiet else None)
+                if event.get("lingers"):
+                    _linger(fabric, config, interrupts, people if not quiet else None)
+                else:
+                    # Everything is written and told: what Locust still does on its way out is of no use to anybody.
+                    fabric.kill()
         except (HarnessError, KeyboardInterrupt) as error:
             progress.close()
             _leave_partial(config, str(error) or "interrupted", people)

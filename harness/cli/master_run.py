@@ -275,7 +275,13 @@ class MasterRun:
         self._verdict = summary["verdict"]["status"]
         self._publish(monotonic_ns())
         self._tell(
-            {"event": "finished", "summary": summary, "out_dir": self._config.out_dir, "text": render_text(summary)}
+            {
+                "event": "finished",
+                "summary": summary,
+                "out_dir": self._config.out_dir,
+                "text": render_text(summary),
+                "lingers": self._server is not None and self._server.scrapes > 0,
+            }
         )
         self._linger()
         return int(summary["verdict"]["exit_code"])

@@ -23,6 +23,7 @@ from harness.visitor.records import Result
 
 # A TLS record holds no more; a longer reply takes several reads.
 _CHUNK = 16_384
+_OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -47,6 +48,9 @@ class Owner(Protocol):
     def on_idle_close(self, connection: Connection) -> None:
         """The peer closed the connection while it was idle."""
 
+    def on_own_limit(self) -> None:
+        """This machine, not the target, has no descriptor, port or memory for the connection."""
+
     def crash(self, error: BaseException) -> None:
         """Our own code raised inside a callback."""
 
@@ -55,7 +59,8 @@ class Connection:
     """A connection to the endpoint; `carried` is whatever its owner attached to the request in flight.
 
     Moments are absolute ns of `monotonic_ns`: `started_ns` when the attempt was begun, `connected_ns` when the
-    connection was there, `sent_ns` when the request was handed to the kernel; -1 while not reached.
+    connection was there, `sent_ns` when the request was handed to the kernel; -1 while not reached. `tls_session` is
+    what the handshake tries to resume, and after the close what another connection may resume.
     """
 
     __slots__ = (
@@ -78,9 +83,12 @@ class Connection:
         "sent_ns",
         "started_ns",
         "tls_resumed",
+        "tls_session",
     )
 
-    def __init__(self, poller: Poller, endpoint: Endpoint, heads: Heads, owner: Owner) -> None:
+    def __init__(
+        self, poller: Poller, endpoint: Endpoint, heads: Heads, owner: Owner, tls_session: Any = None
+    ) -> None:
         self._poller = poller
         self._endpoint = endpoint
         self._owner = owner
@@ -96,6 +104,7 @@ class Connection:
         self.carried: Any = None
         self.started_ns = self.connected_ns = self.sent_ns = -1
         self.tls_resumed = False
+        self.tls_session = tls_session
 
     # Opening
 
@@ -114,8 +123,12 @@ class Connection:
             self._fd = sock.fileno()
             code = sock.connect_ex(sockaddr)
         except OSError as error:
+            if error.errno in _OWN_LIMITS:
+                self._owner.on_own_limit()
             self._fail(Result.connect_error, _reason(error))
             return
+        if code in _OWN_LIMITS:
+            self._owner.on_own_limit()
         if code not in (0, errno.EINPROGRESS):
             self._endpoint.address_failed(self._address)
             self._fail(Result.connect_error, os.strerror(code))
@@ -140,7 +153,7 @@ class Connection:
     def _begin_tls(self, context: ssl.SSLContext) -> None:
         # The C object below ssl.SSLSocket: the layers above it (and gevent's) only add waiting, which the loop does.
         wrap: Any = context._wrap_socket  # type: ignore[attr-defined]
-        self._tls = wrap(self._sock, False, self._endpoint.hostname, session=self._endpoint.tls_session)
+        self._tls = wrap(self._sock, False, self._endpoint.hostname, session=self.tls_session)
         self._recv = self._tls.read
         self._send = self._tls.write
         self._shaking = True
@@ -305,7 +318,7 @@ class Connection:
         """Closes the socket; does nothing when closed already."""
         if self._tls is not None:
             if not self.connecting and self._tls.session is not None:
-                self._endpoint.tls_session = self._tls.session
+                self.tls_session = self._tls.session
             self._tls = None
         if self._sock is not None:
             self._recv = self._send = None

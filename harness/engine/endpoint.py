@@ -27,6 +27,7 @@ class Endpoint:
     base_path: str
     addresses: list[Address]
     tls: ssl.SSLContext | None = None
+    # Of pooled connections, which belong to no visitor; other modes keep a session per visitor, as browsers do.
     tls_session: Any = None
     _turn: int = field(default=0, repr=False)
 

@@ -59,6 +59,7 @@ class Recorder(Protocol):
     def visit_started(self, planned_ns: int, cohort: str) -> None: ...
     def loop_delay(self, delay_ns: int) -> None: ...
     def stall(self, stall_ns: int) -> None: ...
+    def own_limit(self) -> None: ...
 
 
 class Arrival(msgspec.Struct, gc=False):
@@ -331,6 +332,10 @@ class Engine:
     def on_idle_close(self, connection: Connection) -> None:
         """See `connection.Owner`."""
         self._lines.closed_idle(connection)
+
+    def on_own_limit(self) -> None:
+        """See `connection.Owner`."""
+        self._recorder.own_limit()
 
     def crash(self, error: BaseException) -> None:
         """Our own code raised in a callback: gevent would print it and go on; the run ends instead."""

@@ -56,7 +56,9 @@ class Lines:
             self._open(request, player)
 
     def _open(self, request: bytes, player: Player) -> None:
-        connection = player.connection = Connection(self._poller, self._endpoint, self._heads, self._owner)
+        resumable = self._endpoint.tls_session if self.mode == "pooled" else player.tls_session
+        connection = Connection(self._poller, self._endpoint, self._heads, self._owner, resumable)
+        player.connection = connection
         self.open.add(connection)
         self.half_open += 1
         connection.open(request, player)
@@ -131,6 +133,10 @@ class Lines:
         self.open.discard(connection)
         player = connection.carried
         connection.carried = None
+        if self.mode == "pooled":
+            self._endpoint.tls_session = connection.tls_session
+        elif player is not None:
+            player.tls_session = connection.tls_session
         if player is not None and player.connection is connection:
             player.connection = None
 

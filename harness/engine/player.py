@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.engine.connection import Connection
 from harness.trace.model import Visit
 from harness.visitor.calls import Calls
@@ -9,11 +11,12 @@ from harness.visitor.session import Rules, VisitorSession
 
 
 class Player(VisitorSession):
-    """A session with its connection (browser mode keeps one a visit) and the ticket its lease gave it."""
+    """A session with its connection (browser mode keeps one a visit), TLS session, and the ticket its lease gave it."""
 
-    __slots__ = ("connection", "ticket")
+    __slots__ = ("connection", "ticket", "tls_session")
 
     def __init__(self, visit: Visit, rules: Rules, calls: Calls, arrival_ns: int, suffix: str, ticket: int) -> None:
         super().__init__(visit, rules, calls, arrival_ns, suffix)
         self.connection: Connection | None = None
         self.ticket = ticket
+        self.tls_session: Any = None

@@ -44,7 +44,7 @@ BEAT_EVERY_NS = 500 * NS_PER_MS
 _GREETING_BEAT_NS = 25 * NS_PER_MS
 _GREETING_PULSES = 8
 _RESEND_NS = NS_PER_S
-_START_AHEAD_NS = NS_PER_S
+_START_AHEAD_NS = 500 * NS_PER_MS
 # A lost GO must be made good before the first visits are late.
 _RESEND_GO_NS = 250 * NS_PER_MS
 # All expected workers have joined Locust before a run begins; what may still take time is the target's name.

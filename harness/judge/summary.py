@@ -152,6 +152,7 @@ def _generator(
         "workers": len(ledger.workers().keys() | {worker.id for worker in workers}),
         "workers_lost": run.workers_lost,
         "slices_missing": run.slices_missing,
+        "own_limits": whole.total("own_limits"),
         **_known(
             cpu_s=run.cpu_s,
             attempts_per_cpu_s=whole.total("attempts") / run.cpu_s if run.cpu_s else None,

@@ -196,6 +196,10 @@ class Recorder:
             raise ValueError(f"'{event}' is not a connection event")
         self._count("connections", event, n=n)
 
+    def own_limit(self) -> None:
+        """Count a connection that this machine had no descriptor, port or memory for."""
+        self._count("own_limits")
+
     def loop_delay(self, delay_ns: int) -> None:
         """Count one probe of the event loop's delay (0 or more)."""
         self._loop_delay.add(delay_ns)

@@ -31,6 +31,7 @@ class Played:
     connections: dict[str, int]
     descriptors: tuple[int, int]
     cycles: int
+    own_limits: int
     lag_max_ns: int
 
     def results(self) -> dict[str, list[str]]:
@@ -115,9 +116,13 @@ def _main() -> None:
 
         def __init__(self) -> None:
             self.all: list[Attempt] = []
+            self.own_limits = 0
 
         def attempts(self, batch: list[Attempt]) -> None:
             self.all += batch
+
+        def own_limit(self) -> None:
+            self.own_limits += 1
 
         def ignore(self, *_: Any) -> None:
             return
@@ -173,6 +178,7 @@ def _main() -> None:
         "connections": counts,
         "descriptors": (before, _descriptors()),
         "cycles": cycles,
+        "own_limits": keep.own_limits,
         "lag_max_ns": max((a.started_ns - a.planned_ns for a in keep.all if a.started_ns >= 0), default=0),
     }
     json.dump(outcome, sys.stdout)

@@ -1,4 +1,4 @@
-"""The demo as a user of the package meets it: a wheel, installed in an empty environment elsewhere, run with one command."""
+"""The demo as a user of the package meets it: a wheel, installed in an empty environment elsewhere, and one command."""
 
 from __future__ import annotations
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.system.harness_run import (
+    Finished,
     assert_ledger,
     descendants,
     failed_checks,
@@ -164,7 +166,7 @@ def test_ctrl_c_reaches_forked_workers_and_harms_nothing(tmp_path: Path) -> None
 
 def test_a_late_worker_moves_no_visit(tmp_path: Path) -> None:
     """Locust moves users when a worker joins late; visits stay where they were dealt, and new ones are shared."""
-    trace = trace_of(tmp_path, 300, think_s=1.5)
+    trace = trace_of(tmp_path, 300, think_s=1.0)
     port = free_port()
     with oracle() as server:
         profile = write_profile(tmp_path, trace, server.url)
@@ -274,22 +276,47 @@ def test_a_killed_worker_is_named_with_its_visits_and_the_run_is_invalid(tmp_pat
     assert log.report["duplicates"] == []
 
 
-def test_sigint_to_a_worker_does_nothing(tmp_path: Path) -> None:
-    """A worker in a run leaves Ctrl-C to the master: the run goes on as if nothing had happened."""
-    trace = trace_of(tmp_path, 120)
+@dataclass(frozen=True)
+class Disturbed:
+    """A run of two workers, each of which got a SIGINT: where its processes listened, how it ended, what was seen."""
+
+    listening: set[str]
+    finished: Finished
+    log: OracleLog
+
+
+@pytest.fixture(scope="module")
+def disturbed(tmp_path_factory: pytest.TempPathFactory) -> Disturbed:
+    """One such run for all that look at it."""
+    scratch = tmp_path_factory.mktemp("disturbed")
+    trace = trace_of(scratch, 100)
+    options = ["--workers", "2", "--metrics", f"127.0.0.1:{free_port()}", "--linger", "0s"]
     with oracle() as server:
-        command = start_run(trace, server.url, "--workers", "2", scratch=tmp_path)
+        command = start_run(trace, server.url, *options, scratch=scratch)
         try:
-            wait_until(lambda: begun_second(tmp_path / "run") >= 1, 30, "a second of the run")
-            for pid in descendants(command.pid):
+            wait_until(lambda: begun_second(scratch / "run") >= 0, 30, "a second of the run")
+            below = descendants(command.pid)
+            found = listening([command.pid, *below])
+            for pid in below:
                 if is_worker(pid):
                     os.kill(pid, signal.SIGINT)
             finished = command.wait(60)
         finally:
             command.kill()
-        assert_each_call_once(server.log(), 120)
-    assert finished.exit_code in HONEST, finished.explain()
-    assert books_in_doubt(finished.summary) == set()
+        return Disturbed(found, finished, server.log())
+
+
+def test_sigint_to_a_worker_does_nothing(disturbed: Disturbed) -> None:
+    """A worker in a run leaves Ctrl-C to the master: the run goes on as if nothing had happened."""
+    assert_each_call_once(disturbed.log, 100)
+    assert disturbed.finished.exit_code in HONEST, disturbed.finished.explain()
+    assert_ledger(disturbed.finished.summary)
+    assert books_in_doubt(disturbed.finished.summary) == set()
+
+
+def test_a_run_listens_on_loopback_only(disturbed: Disturbed) -> None:
+    """Locust's master binds all addresses by default; ours, its metrics page included, does not."""
+    assert disturbed.listening == LOOPBACK
 
 
 def test_an_idle_worker_obeys_sigint(tmp_path: Path) -> None:
@@ -305,24 +332,6 @@ def test_an_idle_worker_obeys_sigint(tmp_path: Path) -> None:
         assert worker.alive, worker.explain()
         worker.signal(signal.SIGINT)
         worker.wait(10)
-
-
-def test_a_run_listens_on_loopback_only(tmp_path: Path) -> None:
-    """Locust's master binds all addresses by default; ours, its metrics and its workers do not."""
-    trace = trace_of(tmp_path, 120)
-    metrics = f"127.0.0.1:{free_port()}"
-    with oracle() as server:
-        command = start_run(
-            trace, server.url, "--workers", "2", "--metrics", metrics, "--linger", "0s", scratch=tmp_path
-        )
-        try:
-            wait_until(lambda: begun_second(tmp_path / "run") >= 1, 30, "a second of the run")
-            found = listening([command.pid, *descendants(command.pid)])
-            finished = command.wait(60)
-        finally:
-            command.kill()
-    assert found == LOOPBACK
-    assert finished.exit_code in HONEST, finished.explain()
 
 
 def test_an_error_in_the_hub_ends_the_run_with_exit_1_and_one_line(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from tests.system.browser import find_chromium, opened
 pytestmark = [pytest.mark.system, pytest.mark.chromium]
 
 MADE_UP = Path(__file__).parents[1] / "unit" / "report" / "made_up_run.py"
+
+
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """The path of Chromium."""

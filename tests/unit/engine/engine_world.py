@@ -67,6 +67,10 @@ class Recorder:
         self.started: list[int] = []
         self.delays: list[int] = []
         self.stalls: list[int] = []
+        self.own_limits = 0
+
+    def own_limit(self) -> None:
+        self.own_limits += 1
 
     def attempts(self, batch: list[Attempt]) -> None:
         self.all_attempts += batch
@@ -110,7 +114,7 @@ class World:
         monkeypatch.setattr(engine_module, "monotonic_ns", lambda: self.now_ns)
         monkeypatch.setattr(engine_module, "Alarm", lambda _loop, callback: FakeAlarm(self, callback))
         monkeypatch.setattr(lines_module, "Poller", FakePoller)
-        monkeypatch.setattr(lines_module, "Connection", lambda *parts: FakeConnection(self, parts[-1]))
+        monkeypatch.setattr(lines_module, "Connection", lambda *parts: FakeConnection(self, parts[3]))
         given = {"retry": NO_RETRY, **config}
         self.engine = Engine(
             RunConfig(run_id="unit", trace="-", **given),
@@ -205,6 +209,7 @@ class FakeConnection:
         self.serial = 0
         self.started_ns = self.connected_ns = self.sent_ns = -1
         self.tls_resumed = False
+        self.tls_session = None
         world.connections.append(self)
 
     def open(self, request: bytes, carried: Any) -> None:

@@ -27,7 +27,7 @@ def test_healthy_run_is_valid(run_summary: RunSummary) -> None:
     assert {name: check.ok for name, check in checks.items()} == dict.fromkeys(
         (
             "ledger", "dropped", "dispatch_lag_p99", "worker_cpu", "arrivals", "loop_stall", "slices_missing",
-            "workers_lost", "crossed",
+            "own_limits", "workers_lost", "crossed",
         ),
         True,
     )  # fmt: skip
@@ -37,7 +37,7 @@ def test_healthy_run_is_valid(run_summary: RunSummary) -> None:
 def test_closed_runs_are_not_asked_about_pace(run_summary: RunSummary) -> None:
     """A closed-loop run has no lag, CPU or arrivals limit."""
     closed = by_name(run_summary(load_model="closed", planned_visits=None))
-    assert set(closed) == {"ledger", "dropped", "loop_stall", "slices_missing", "workers_lost", "crossed"}
+    assert set(closed) == {"ledger", "dropped", "loop_stall", "slices_missing", "own_limits", "workers_lost", "crossed"}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,7 @@ def test_closed_runs_are_not_asked_about_pace(run_summary: RunSummary) -> None:
         (("generator", "loop_stall_max_ms"), 250.0, 250.1, "loop_stall"),
         (("generator", "cpu_max_ratio"), 0.8, 0.81, "worker_cpu"),
         (("generator", "slices_missing"), 0, 1, "slices_missing"),
+        (("generator", "own_limits"), 0, 1, "own_limits"),
         (("generator", "workers_lost"), 0, 1, "workers_lost"),
         (("chain", "crossed"), 0, 1, "crossed"),
         (("visits", "dropped"), 1, 2, "dropped"),
