@@ -103,7 +103,9 @@ class _Player:
         given = 0
         while given < job.visits:
             upto = min(job.visits, given + _AHEAD - engine.queued)
-            engine.add([Arrival(round(n * gap_ns) if gap_ns else -1, self._line, f"~{n}", n) for n in range(given, upto)])
+            engine.add(
+                [Arrival(round(n * gap_ns) if gap_ns else -1, self._line, f"~{n}", n) for n in range(given, upto)]
+            )
             given = upto
             gevent.sleep(_FEED_EVERY_S)
 

@@ -206,7 +206,11 @@ class _Taking:
             _require_descriptors(many)
         job = Job(url=self._bench.server.url, visits=many, rate_hz=_HOLD_RATE_HZ, connections=mode, hold=few)
         low, high = self._bench.bare(job).rss_bytes
-        return {"connections": mode, "open_visits": many, "kb_per_open_visit": round((high - low) / (many - few) / 1e3, 2)}
+        return {
+            "connections": mode,
+            "open_visits": many,
+            "kb_per_open_visit": round((high - low) / (many - few) / 1e3, 2),
+        }
 
 
 def throughput_row(connections: int, figures: dict[str, list[float]]) -> dict[str, Any]:

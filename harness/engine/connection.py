@@ -86,9 +86,7 @@ class Connection:
         "tls_session",
     )
 
-    def __init__(
-        self, poller: Poller, endpoint: Endpoint, heads: Heads, owner: Owner, tls_session: Any = None
-    ) -> None:
+    def __init__(self, poller: Poller, endpoint: Endpoint, heads: Heads, owner: Owner, tls_session: Any = None) -> None:
         self._poller = poller
         self._endpoint = endpoint
         self._owner = owner

@@ -35,8 +35,8 @@ def check_validity(summary: Mapping[str, Any], limits: ValidityLimits) -> list[C
             "slices_missing", generator["slices_missing"], 0, "", "seconds of measurement never reached the master",
         ),
         _at_most(
-            "own_limits", generator["own_limits"], 0, "",
-            "connects failed for want of descriptors, ports or memory here: raise ulimit -n or use --connections pooled",
+            "own_limits", generator.get("own_limits", 0), 0, "",
+            "no descriptor, port or memory was left here for a connection: raise ulimit -n or use --connections pooled",
         ),
         _at_most(
             "workers_lost", generator["workers_lost"], limits.workers_lost, "",
