@@ -29,10 +29,10 @@ check: $(READY)  ## linter, formatter and types
 
 prove: $(READY)  ## what is too long for CI; stores its evidence under docs/evidence/
 	@bash .ci/debian
-	@$(BIN)/python -m pytest tests/prove
+	@$(BIN)/python -m pytest -q tests/prove
 
 bench: $(READY)  ## attempts per CPU-second, beside stock Locust in the same run
-	@$(BIN)/python -m tests.bench.bench_peer
+	@$(BIN)/harness bench
 
 golden: $(READY)  ## rewrite the golden files; review the diff
 	@$(BIN)/python -m pytest tests/golden --rewrite-golden

@@ -47,7 +47,7 @@ def test_ten_thousand_chained_visits_never_break_or_cross(tmp_path: Path, mode: 
         finished = run_to_end(trace, server.url, *options, "--drain", "60s", scratch=tmp_path, timeout_s=180)
         log = server.log()
     summary = finished.summary
-    _assert_chain(log)
+    assert_chain(log)
     assert summary["chain"]["crossed"] == 0
     assert summary["visits"]["planned"] == len(log.by_visit) == visits
     assert summary["visits"]["completed"] == visits, summary["visits"]
@@ -62,7 +62,7 @@ def test_ten_thousand_chained_visits_never_break_or_cross(tmp_path: Path, mode: 
     assert not {name for name in failed_checks(summary) if any(word in name for word in ("ledger", "slice", "crossed"))}
 
 
-def _assert_chain(log: OracleLog) -> None:
+def assert_chain(log: OracleLog) -> None:
     chain = log.check_chain(TIMEOUT_S * 1000)
     assert chain.breaks == [], f"{len(chain.breaks)} breaks, first: {chain.breaks[:5]}"
     assert (log.report["crossed"], log.report["unknown"]) == (0, 0)
