@@ -82,6 +82,7 @@ class MasterRun:
         self._measured = Snapshot()
         self._progress_ns = 0
         self._verdict: str | None = None
+        self._slo_ok: dict[str, bool] = {}
         self.conductor = Conductor(config, self._visits(), send, self, self._plan_end_ns())
 
     def _visits(self) -> Iterator[Any]:
@@ -241,6 +242,7 @@ class MasterRun:
                 for member in conductor.everyone()
                 if member.cpu_window_ns
             },
+            slo_ok=self._slo_ok,
             verdict=self._verdict,
         )
 
@@ -273,6 +275,9 @@ class MasterRun:
             # What could not be stored is told all the same, and the verdict says why it is not in the folder.
             summary = self._judged(conductor)
         self._verdict = summary["verdict"]["status"]
+        self._slo_ok = {
+            str(check["name"]): bool(check["ok"]) for check in summary["verdict"]["checks"] if check["kind"] == "slo"
+        }
         self._publish(monotonic_ns())
         self._tell(
             {
