@@ -13,7 +13,7 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from locust import FastHttpUser, HttpUser, constant, events, task
+from locust import FastHttpUser, HttpUser, constant, events
 from locust.exception import StopUser
 
 VISITS = int(os.environ.get("BENCH_VISITS", "1000"))
@@ -31,38 +31,38 @@ def _on_spawning_complete(**_: Any) -> None:
     _everybody.set()
 
 
-class _Visitor:
-    """What both users do; `client` is theirs."""
-
-    wait_time = constant(0)
-    client: Any
-    environment: Any
-
-    def on_start(self) -> None:
-        """Takes this user's share of the visits and waits for the others."""
-        users = self.environment.parsed_options.num_users
-        share, rest = divmod(VISITS, users)
-        self.left = share + (next(_numbers) < rest)
-        _everybody.wait()
-
-    @task
-    def visit(self) -> None:
-        """Three calls, each with the ids of the reply before."""
-        if not self.left:
-            if next(_ended) == self.environment.parsed_options.num_users:
-                # From a greenlet of its own: `quit` kills the users and waits for them.
-                gevent.spawn(self.environment.runner.quit)
-            raise StopUser
-        self.left -= 1
-        path = f"{BASE}/?v=1.0"
-        for _ in range(3):
-            answer = self.client.post(path, json=BODY, headers=HEADERS, name="get_engagement").json()
-            path = f"{BASE}/{answer['visitorId']}?v=1.0&sid={answer['sessionId']}"
+def visit(user: Any) -> None:
+    """Three calls, each with the ids of the reply before."""
+    if not user.left:
+        if next(_ended) == user.environment.parsed_options.num_users:
+            # From a greenlet of its own: `quit` kills the users and waits for them.
+            gevent.spawn(user.environment.runner.quit)
+        raise StopUser
+    user.left -= 1
+    path = f"{BASE}/?v=1.0"
+    for _ in range(3):
+        answer = user.client.post(path, json=BODY, headers=HEADERS, name="get_engagement").json()
+        path = f"{BASE}/{answer['visitorId']}?v=1.0&sid={answer['sessionId']}"
 
 
-class StockFastHttpUser(_Visitor, FastHttpUser):
+def _take_share(user: Any) -> None:
+    """Takes this user's share of the visits and waits for the others."""
+    share, rest = divmod(VISITS, user.environment.parsed_options.num_users)
+    user.left = share + (next(_numbers) < rest)
+    _everybody.wait()
+
+
+class StockFastHttpUser(FastHttpUser):
     """The visits on geventhttpclient."""
 
+    wait_time = constant(0)
+    tasks = [visit]  # noqa: RUF012 - as Locust has it
+    on_start = _take_share
 
-class StockHttpUser(_Visitor, HttpUser):
+
+class StockHttpUser(HttpUser):
     """The visits on requests."""
+
+    wait_time = constant(0)
+    tasks = [visit]  # noqa: RUF012
+    on_start = _take_share

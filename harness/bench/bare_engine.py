@@ -104,10 +104,14 @@ class _Player:
         while given < job.visits:
             upto = min(job.visits, given + _AHEAD - engine.queued)
             engine.add(
-                [Arrival(round(n * gap_ns) if gap_ns else -1, self._line, f"~{n}", n) for n in range(given, upto)]
+                [Arrival(round(n * gap_ns) if gap_ns else -1, self._copy(), f"~{n}", n) for n in range(given, upto)]
             )
             given = upto
             gevent.sleep(_FEED_EVERY_S)
+
+    def _copy(self) -> bytes:
+        # Bytes of its own for each visit, as those of a lease are: an open visit holds on to its line.
+        return bytes(memoryview(self._line))
 
     def _weigh(self, first: int) -> list[int]:
         """The resident memory with `first` visits open and settled into thought, and with all of them."""

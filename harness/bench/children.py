@@ -96,7 +96,11 @@ class Server:
 def fast_server() -> Iterator[Server]:
     """Runs the fast server for the time of the block; raises `BenchError` when it does not start."""
     process = subprocess.Popen(
-        module("harness.bench.fast_server"), stdout=subprocess.PIPE, env=_environment({}), start_new_session=True
+        module("harness.bench.fast_server"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=_environment({}),
+        start_new_session=True,
     )
     try:
         assert process.stdout is not None
@@ -107,8 +111,9 @@ def fast_server() -> Iterator[Server]:
         yield Server(url)
     finally:
         _end(process)
-        if process.stdout is not None:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

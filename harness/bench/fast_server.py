@@ -1,7 +1,8 @@
 """The bench's target: answers every engagement call at once with an Available reply and keeps the ids it was given.
 
 An `asyncio.Protocol` over httptools, to be run as a process of its own, so that its cost is nobody's but its own:
-`python -m harness.bench.fast_server`. Prints its URL when it is ready; ends on SIGTERM. `GET /stats` gives the calls
+`python -m harness.bench.fast_server`. Prints its URL when it is ready; ends on SIGTERM, or when its standard input
+ends, so that it does not outlive who started it. `GET /stats` gives the calls
 answered, the CPU seconds it has used, and the time from having read a call to having written its reply.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
+import sys
 from time import monotonic_ns, process_time
 from typing import cast
 
@@ -93,12 +95,14 @@ class Connection(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """Serves on a free port of 127.0.0.1 until SIGTERM."""
+    """Serves on a free port of 127.0.0.1 until SIGTERM or the end of standard input."""
     loop = asyncio.get_running_loop()
     stats = Stats()
     server = await loop.create_server(lambda: Connection(stats), "127.0.0.1", 0, backlog=4096)
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # Nobody writes to it: it becomes readable when the other end is gone.
+    loop.add_reader(sys.stdin.fileno(), stop.set)
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201 - its ready line
     await stop.wait()
     server.close()

@@ -57,9 +57,9 @@ FULL = Extent(
 QUICK = Extent(
     connections=(50,),
     rounds=1,
-    more_visits={"harness": 10_000, "engine": 5_000, "fast_http_user": 2_000, "http_user": 600},
+    more_visits={"harness": 8_000, "engine": 5_000, "fast_http_user": 1_500, "http_user": 400},
     wrk_s=1,
-    lag_s=3,
+    lag_s=2,
     lag_shares=(),
     held={"pooled": (1_000, 10_000)},
 )
@@ -104,8 +104,11 @@ class _Taking:
         self.maximum_hz: int | None = None
 
     def _try(self, figure: str, take: Callable[[], T]) -> T | None:
-        """The figure, or None with the reason noted."""
+        """Says which figure is taken and takes it; None with the reason noted."""
         self._say(figure)
+        return self._noted(figure, take)
+
+    def _noted(self, figure: str, take: Callable[[], T]) -> T | None:
         try:
             return take()
         except BenchError as error:
@@ -139,7 +142,7 @@ class _Taking:
         for subject in self._extent.more_visits:
             short, long = costs.get((subject, "short")), costs.get((subject, "long"))
             if short is not None and long is not None:
-                value = self._try(f"{prefix}: {subject}, slope", lambda a=short, b=long: slope(a, b))  # type: ignore[misc]
+                value = self._noted(f"{prefix}: {subject}", lambda a=short, b=long: slope(a, b))  # type: ignore[misc]
                 if value is not None:
                     figures[subject] = value
         cost = self._try(f"{prefix}: wrk", lambda: self._wrk(connections))
@@ -167,7 +170,7 @@ class _Taking:
         if self._extent.lag_shares:
             self.maximum_hz = self._try("highest rate of one worker", self._maximum_hz)
         if self.maximum_hz is not None:
-            rates += [round(share * self.maximum_hz, -2) for share in self._extent.lag_shares]
+            rates += [round(share * self.maximum_hz / 100) * 100 for share in self._extent.lag_shares]
         rows = [self._try(f"lag at {rate:,}/s", lambda r=rate: self._lag(r)) for rate in sorted(set(rates))]  # type: ignore[misc]
         return [row for row in rows if row is not None]
 

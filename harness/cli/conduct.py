@@ -27,7 +27,7 @@ from harness.cli.traces import check_trace, keep_stdin
 from harness.cli.verdict import ending_line, near, print_result
 from harness.config.build import absolute_paths, public_config
 from harness.config.guard import is_loopback
-from harness.config.model import RunConfig
+from harness.config.model import UNVERIFIED, RunConfig
 from harness.config.secrets import resolve_headers
 from harness.engine.endpoint import Endpoint, resolve_endpoint
 from harness.errors import HarnessError, UsageError
@@ -51,6 +51,9 @@ def conduct(config: RunConfig, *, as_json: bool, quiet: bool, people: TextIO, co
         progress = open_progress(people, quiet=quiet)
         stack.callback(progress.close)
         config = _prepare(config, folder, progress, stack)
+        if config.unverified:
+            # Loud whatever else is quiet: who reads the result must know whom it may be about.
+            print(UNVERIFIED, file=people, flush=True)
         config_file = folder / "config.json"
         config_file.write_bytes(msgspec.json.encode(config))
         commands = commands or locust_commands(config, config_file)

@@ -78,6 +78,10 @@ def _contradictions(config: RunConfig) -> list[str]:
                 existing_file(path, name)
             except UsageError as error:
                 problems.append(str(error))
+    if config.traceparent and any(name.lower() == "traceparent" for name in config.headers):
+        problems.append(
+            "client.headers has a traceparent, which client.traceparent = true sends: leave out one of them"
+        )
     if config.duration_ns is not None and config.warmup_ns >= config.duration_ns:
         problems.append("--warmup takes all of --duration: nothing would be measured")
     if config.bind is None and config.workers == 0:

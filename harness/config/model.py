@@ -16,6 +16,8 @@ from harness.visitor.retry import POLICIES, RetryPolicy
 
 ConnectionMode = Literal["browser", "pooled", "fresh"]
 
+UNVERIFIED = "harness: WARNING: --insecure: the target's certificate is NOT verified, so anybody may be answering"
+
 
 class ValidityLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits beyond which the instrument, not the target, is in doubt (interfaces section 4)."""
@@ -80,6 +82,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     insecure: bool = False
     ca_file: str | None = None
     client_cert: str | None = None
+    source_addresses: tuple[str, ...] = ()
     user_agent: str | None = None
     traceparent: bool = False
     headers: dict[str, str] = {}
@@ -99,6 +102,11 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     web: bool = False
     log_attempts: str | None = None
     origins: dict[str, str] = {}
+
+    @property
+    def unverified(self) -> bool:
+        """Whether the target's certificate is not looked at (`--insecure`)."""
+        return self.insecure and self.target.startswith("https:")
 
     @property
     def closed_slots(self) -> int | None:

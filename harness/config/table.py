@@ -116,8 +116,22 @@ _CLIENT = (
     Setting("insecure", FLAG, "Do not verify the target's certificate.", "--insecure", "client.insecure"),
     Setting("ca_file", PATH, "Trust these authorities (PEM).", "--ca-file", "client.ca_file"),
     Setting("client_cert", PATH, "Present this certificate and key (PEM).", "--client-cert", "client.client_cert"),
+    Setting(
+        "source_addresses",
+        IP,
+        "Connect from this address of the workers' machine; several take turns (repeatable).",
+        "--source-address",
+        "client.source_addresses",
+        "list",
+    ),
     Setting("user_agent", TEXT, "User-Agent of every request; the default names the run.", None, "client.user_agent"),
-    Setting("traceparent", FLAG, "Send a W3C traceparent header.", None, "client.traceparent"),
+    Setting(
+        "traceparent",
+        FLAG,
+        "Send a W3C traceparent header, made from the seed and the attempt's id.",
+        None,
+        "client.traceparent",
+    ),
     Setting("headers", ANY_TEXT, "More headers; values may be env:NAME or file:PATH.", None, "client.headers", "map"),
 )
 

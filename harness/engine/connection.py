@@ -59,8 +59,9 @@ class Connection:
     """A connection to the endpoint; `carried` is whatever its owner attached to the request in flight.
 
     Moments are absolute ns of `monotonic_ns`: `started_ns` when the attempt was begun, `connected_ns` when the
-    connection was there, `sent_ns` when the request was handed to the kernel; -1 while not reached. `tls_session` is
-    what the handshake tries to resume, and after the close what another connection may resume.
+    connection was there, `sent_ns` when the request was handed to the kernel; -1 while not reached. `idle_seen_ns` is
+    the owner's note of when it first found the connection idle after a reply. `tls_session` is what the handshake tries
+    to resume, and after the close what another connection may resume.
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class Connection:
         "carried",
         "connected_ns",
         "connecting",
+        "idle_seen_ns",
         "sent_ns",
         "started_ns",
         "tls_resumed",
@@ -100,7 +102,7 @@ class Connection:
         self.busy = False
         self.connecting = False
         self.carried: Any = None
-        self.started_ns = self.connected_ns = self.sent_ns = -1
+        self.started_ns = self.connected_ns = self.sent_ns = self.idle_seen_ns = -1
         self.tls_resumed = False
         self.tls_session = tls_session
 
@@ -119,6 +121,9 @@ class Connection:
             sock.setblocking(False)
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             self._fd = sock.fileno()
+            sources = self._endpoint.sources
+            if sources is not None:
+                sources.bind(sock, family)
             code = sock.connect_ex(sockaddr)
         except OSError as error:
             if error.errno in _OWN_LIMITS:

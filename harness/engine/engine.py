@@ -11,7 +11,6 @@ load model). A worker whose master has been silent for `FENCE_NS` starts nothing
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
@@ -21,7 +20,7 @@ from typing import Any, Protocol
 import msgspec
 
 from harness.config.model import RunConfig
-from harness.config.secrets import resolve_headers
+from harness.engine.accounts import Accounts
 from harness.engine.clock import Alarm
 from harness.engine.connection import Connection
 from harness.engine.endpoint import Endpoint
@@ -30,15 +29,13 @@ from harness.engine.lines import Lines
 from harness.engine.player import Player
 from harness.trace.model import Visit
 from harness.units import NS_PER_MS, NS_PER_S
-from harness.visitor.calls import Calls
 from harness.visitor.identity import Identities
 from harness.visitor.records import Attempt, Result, StepOutcome, VisitEnd, VisitOutcome
 from harness.visitor.session import Rules, Sink
-from harness.wire.render import CallRenderer
 from harness.wire.reply import read_reply
 
 TICK_NS = 20 * NS_PER_MS
-# How often the open connections are looked over for requests that took too long: a timeout is exact to this.
+# How often the open connections are looked over for what took too long: timeouts and the idle limit are exact to this.
 _SWEEP_NS = 100 * NS_PER_MS
 # A loop turn begins at most so many visits or steps and folds at most so many records: replies must be read in time.
 _BEGIN_PORTION = 64
@@ -101,7 +98,7 @@ class Engine:
         self._rules = Rules(config.retry, config.seed, Identities(), self._sink, config.max_think_ns, think_speed)
         self._lines = Lines(loop, endpoint, config.connections, self)
         self._shares_lines = config.connections != "browser"
-        self._renderers = _Accounts(config, endpoint)
+        self._accounts = Accounts(config, endpoint)
         self._arrivals: deque[Arrival] = deque()
         self._due: list[tuple[int, int, Player]] = []
         self._serial = 0
@@ -233,7 +230,7 @@ class Engine:
         visit = _decode_visit(arrival.line)
         closed = self.slots is not None
         due_ns = now_ns if closed else arrival.due_ns
-        calls = self._renderers.calls_of(visit.account)
+        calls = self._accounts.calls_of(visit.account)
         player = Player(visit, self._rules, calls, due_ns, arrival.suffix, arrival.ticket)
         if now_ns - due_ns > self._config.max_lag_ns:
             player.drop(now_ns)
@@ -353,7 +350,7 @@ class Engine:
             self._next_tick_ns += TICK_NS * (1 + delay_ns // TICK_NS)
             if now_ns >= self._next_sweep_ns:
                 self._next_sweep_ns = now_ns + _SWEEP_NS
-                self._lines.expire(now_ns, self._config.timeout_ns, self._config.connect_timeout_ns)
+                self._lines.sweep(now_ns, self._config.timeout_ns, self._config.connect_timeout_ns)
             self._connect_waiting()
             self._fold()
             second = (now_ns - self.t0_ns) // NS_PER_S
@@ -380,28 +377,3 @@ class Engine:
     def fold(self) -> None:
         """Folds whatever is left; for the run's end, after `cut`."""
         self._fold()
-
-
-class _Accounts:
-    """The calls of each account of a run."""
-
-    def __init__(self, config: RunConfig, endpoint: Endpoint) -> None:
-        self._config = config
-        self._endpoint = endpoint
-        self._calls: dict[str | None, Calls] = {}
-        headers = resolve_headers(config.headers, os.environ)
-        self._headers = {"User-Agent": config.user_agent or f"engagement-harness ({config.run_id})"} | headers
-        # At once, so that an account or header that cannot be used ends the run before it begins.
-        for account in (None, *config.accounts):
-            self.calls_of(account)
-
-    def calls_of(self, account: str | None) -> Calls:
-        """The calls of a trace's account name: mapped by the profile if it maps it, else the run's own account."""
-        calls = self._calls.get(account)
-        if calls is None:
-            number = self._config.accounts.get(account, self._config.account) if account else self._config.account
-            renderer = CallRenderer(
-                host=self._endpoint.host, base_path=self._endpoint.base_path, account=number, headers=self._headers
-            )
-            calls = self._calls[account] = Calls(renderer)
-        return calls

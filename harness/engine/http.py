@@ -172,8 +172,9 @@ class ReplyReader:
 
 
 def _inflate(body: bytes) -> bytes:
-    # 47 reads gzip and zlib headers alike.
-    inflater = zlib.decompressobj(47)
+    # 47 reads gzip and zlib headers alike. Some servers send "deflate" without one, and browsers accept that.
+    framed = body[:2] == _GZIP_MAGIC or (body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0)
+    inflater = zlib.decompressobj(47 if framed else -15)
     try:
         plain = inflater.decompress(body, MAX_BODY_BYTES)
     except zlib.error as error:

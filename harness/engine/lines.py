@@ -3,6 +3,8 @@
 `browser`: one connection a visitor, kept while the visit lives. `pooled`: idle connections serve any visitor, the last
 used first. `fresh`: one connection an attempt. At most `MAX_HALF_OPEN` connects are under way at once, because more
 lose SYNs on a listening queue; what waits for its turn has not started, so the wait counts as our lag.
+
+A connection that nobody used for `IDLE_LIMIT_NS` is closed, as a browser does.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ from harness.engine.endpoint import Endpoint
 from harness.engine.heads import Heads
 from harness.engine.player import Player
 from harness.engine.poller import Poller
+from harness.units import NS_PER_S
 
 MAX_HALF_OPEN = 256
+# Chromium, whose engine most browsers share, drops a connection that was used and then lay idle for five minutes.
+IDLE_LIMIT_NS = 300 * NS_PER_S
 
 
 class Lines:
@@ -72,18 +77,29 @@ class Lines:
                 return True
         return False
 
-    def expire(self, now_ns: int, timeout_ns: int, connect_timeout_ns: int) -> None:
-        """Lets fail whatever has taken longer than it may, counted from the attempt's start."""
+    def sweep(self, now_ns: int, timeout_ns: int, connect_timeout_ns: int) -> None:
+        """Lets fail what has taken longer than it may since its start; closes what has been idle for too long.
+
+        Idle time counts from the first sweep that finds the connection idle, so that attempts need not keep account.
+        """
         connect_timeout_ns = min(connect_timeout_ns, timeout_ns)
-        late = [
-            connection
-            for connection in self.open
-            if connection.busy
-            and now_ns - connection.started_ns >= (connect_timeout_ns if connection.connecting else timeout_ns)
-        ]
+        late: list[Connection] = []
+        idle: list[Connection] = []
+        for connection in self.open:
+            if connection.busy:
+                if now_ns - connection.started_ns >= (connect_timeout_ns if connection.connecting else timeout_ns):
+                    late.append(connection)
+            elif connection.idle_seen_ns < connection.sent_ns:
+                connection.idle_seen_ns = now_ns
+            elif now_ns - connection.idle_seen_ns >= IDLE_LIMIT_NS:
+                idle.append(connection)
         for connection in late:
             if connection.busy:
                 connection.expire()
+        for connection in idle:
+            self.close(connection)
+        if idle and self._idle:
+            self._idle = [connection for connection in self._idle if connection.usable]
 
     def connected(self, connection: Connection) -> None:
         """The connection is up."""

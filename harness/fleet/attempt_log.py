@@ -10,42 +10,45 @@ from pathlib import Path
 
 import orjson
 
-from harness.measure.recorder import Recorder
+from harness.fleet.telling import TellingRecorder
 from harness.visitor.records import Attempt
 
 
-class LoggingRecorder(Recorder):
-    """A recorder that also keeps the attempts' lines until `flush` appends them to `path`."""
+class AttemptLog:
+    """Appends to the file at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, attempts: list[Attempt], _t0_ns: int) -> None:
+        """Appends a line for each attempt, times on the run's clock; raises `OSError` when that cannot be done."""
+        with self._path.open("ab") as file:
+            file.writelines(
+                orjson.dumps(
+                    {
+                        "attempt": f"{attempt.visit}/{attempt.step}/{attempt.number}",
+                        "op": attempt.op,
+                        "result": attempt.result.name,
+                        "chain": attempt.chain.name,
+                        "http_status": attempt.http_status,
+                        "planned_ns": attempt.planned_ns,
+                        "started_ns": attempt.started_ns,
+                        "connected_ns": attempt.connected_ns,
+                        "sent_ns": attempt.sent_ns,
+                        "done_ns": attempt.done_ns,
+                    },
+                    option=orjson.OPT_APPEND_NEWLINE,
+                )
+                for attempt in attempts
+            )
+
+
+class LoggingRecorder(TellingRecorder):
+    """A recorder whose attempts go to a log and to nobody else; `flush` writes what came since the last one."""
 
     def __init__(self, path: Path, *, closed: bool) -> None:
-        super().__init__(closed=closed)
-        self._path = path
-        self._lines: list[bytes] = []
-
-    def attempts(self, batch: list[Attempt]) -> None:  # type: ignore[override]
-        """Folds attempts and notes their lines."""
-        super().attempts(batch)
-        self._lines += [
-            orjson.dumps(
-                {
-                    "attempt": f"{attempt.visit}/{attempt.step}/{attempt.number}",
-                    "op": attempt.op,
-                    "result": attempt.result.name,
-                    "chain": attempt.chain.name,
-                    "http_status": attempt.http_status,
-                    "planned_ns": attempt.planned_ns,
-                    "started_ns": attempt.started_ns,
-                    "connected_ns": attempt.connected_ns,
-                    "sent_ns": attempt.sent_ns,
-                    "done_ns": attempt.done_ns,
-                },
-                option=orjson.OPT_APPEND_NEWLINE,
-            )
-            for attempt in batch
-        ]
+        super().__init__([AttemptLog(path).write], closed=closed)
 
     def flush(self) -> None:
-        """Appends what was noted to the file; raises `OSError` when it cannot be written."""
-        lines, self._lines = self._lines, []
-        with self._path.open("ab") as file:
-            file.writelines(lines)
+        """Raises `OSError` when the log cannot be written."""
+        self.tell(0)

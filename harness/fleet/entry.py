@@ -20,7 +20,7 @@ from gevent.os import make_nonblocking, nb_read, nb_write
 from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
-from harness.config.model import RunConfig
+from harness.config.model import UNVERIFIED, RunConfig
 from harness.errors import ExitCode, HarnessError, InternalError
 from harness.fleet.fabric import EngagementUser, MasterFabric, RunShape, attach_local, attach_master, attach_worker
 from harness.fleet.master import Conductor
@@ -101,6 +101,8 @@ class _Master:
         # Locust has been told how many workers to wait for (`--processes` tells it too); one process has one.
         expected = environment.parsed_options.expect_workers if distributed else 1
         self._config = msgspec.structs.replace(config, expect_workers=expected)
+        if config.unverified and self._events is None:
+            sys.stderr.write(f"{UNVERIFIED}\n")
         attach = attach_master if distributed else attach_local
         self._fabric: MasterFabric = attach(
             environment, runner, begin=self._begin, turn=self._turn, finish=self._finish

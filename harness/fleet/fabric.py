@@ -20,7 +20,7 @@ from locust import LoadTestShape, User, constant, task
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
 from harness.errors import ExitCode, HarnessError
-from harness.fleet.locust_stats import feed
+from harness.fleet.locust_side import LocustSide
 from harness.fleet.master import TURN_S, Conductor
 from harness.fleet.messages import (
     CHANNEL,
@@ -182,7 +182,7 @@ def attach_worker(environment: Any, runner: WorkerRunner) -> WorkerNode:
         if not node.busy:
             raise KeyboardInterrupt
 
-    node = WorkerNode(send, lambda snapshot: feed(environment.stats, snapshot))
+    node = WorkerNode(send, LocustSide(environment))
     runner.register_message(CHANNEL, receive)
     signal.signal(signal.SIGINT, interrupted)
     gevent.spawn(node.run)
@@ -199,6 +199,6 @@ def attach_local(environment: Any, _runner: LocalRunner, **hooks: Any) -> Master
         gevent.spawn(fabric.receive, message)
 
     fabric = MasterFabric(environment, to_worker, **hooks)
-    node = WorkerNode(to_master, lambda snapshot: feed(environment.stats, snapshot))
+    node = WorkerNode(to_master, LocustSide(environment))
     gevent.spawn(node.run)
     return fabric

@@ -4,7 +4,7 @@ A `Life` is driven by `turn` (every `TURN_S`, or sooner when it asks through `wa
 messages), both with the time as an argument; its engine comes from a maker that is handed in, so tests drive a life
 with a clock and an engine of their own. It ends when its final slice is acknowledged, when it is fenced (the master
 silent for 3 s: it forgets everything, and the process joins anew), or when something raises: the master is told, and
-ends the run.
+ends the run. What the user must mend (`HarnessError`, say a target that moved out of bounds) ends it with a drain.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness import __version__
 from harness.config.model import RunConfig
 from harness.engine.engine import FENCE_NS, Arrival
 from harness.errors import ExitCode, HarnessError
-from harness.fleet.attempt_log import LoggingRecorder
+from harness.fleet.attempt_log import AttemptLog
 from harness.fleet.messages import (
     TICKET_BITS,
     Beat,
@@ -44,6 +44,7 @@ from harness.fleet.messages import (
     WorkerState,
 )
 from harness.fleet.outbox import Outbox
+from harness.fleet.telling import OnAttempts, TellingRecorder
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import Snapshot
 from harness.units import NS_PER_MS, NS_PER_S
@@ -59,7 +60,6 @@ _PAGE_BYTES = resource.getpagesize()
 _decode_config = msgspec.json.Decoder(RunConfig).decode
 
 Send = Callable[[FromWorker], None]
-OnSlice = Callable[[Snapshot], None]
 Ends = dict[VisitEnd, list[int]]
 
 
@@ -86,6 +86,13 @@ class PlaysVisits(Protocol):
     def take_connection_counts(self) -> dict[str, int]: ...
 
 
+class Audience(Protocol):
+    """Who else learns what a worker measures; see `harness.fleet.locust_side.LocustSide`."""
+
+    def begin(self, config: RunConfig) -> OnAttempts | None: ...
+    def slice(self, snapshot: Snapshot) -> None: ...
+
+
 class MakeEngine(Protocol):
     """Builds the engine of a run; raises `HarnessError` when the target cannot be used from here."""
 
@@ -103,15 +110,16 @@ class MakeEngine(Protocol):
 class Life:
     """One incarnation of a worker: joining → ready → playing → draining → finished → over.
 
-    `send` hands a message to the master, `on_slice` sees each closed snapshot, `wake` asks for a turn at once.
+    `send` hands a message to the master, `audience` hears of each attempt or closed second, `wake` asks for a turn at
+    once.
     """
 
     def __init__(
-        self, incarnation: str, send: Send, on_slice: OnSlice, make_engine: MakeEngine, wake: Callable[[], None]
+        self, incarnation: str, send: Send, audience: Audience, make_engine: MakeEngine, wake: Callable[[], None]
     ) -> None:
         self.incarnation = incarnation
         self._send = send
-        self._on_slice = on_slice
+        self._audience = audience
         self._make_engine = make_engine
         self._wake = wake
         self._state: WorkerState = "joining"
@@ -132,6 +140,8 @@ class Life:
         self._revoked: list[int] = []
         self._cpu_ns = 0
         self._crash: BaseException | None = None
+        self._refusal: HarnessError | None = None
+        self._refusal_ns = 0
 
     @property
     def busy(self) -> bool:
@@ -151,7 +161,10 @@ class Life:
     # Turns
 
     def turn(self, now_ns: int) -> None:
-        """Does what is due at `now_ns` (the worker's clock); may block while it finds the target's address."""
+        """Does what is due at `now_ns` (the worker's clock).
+
+        May block while it finds the target's address, and lets others run while it tells of attempts one by one.
+        """
         try:
             self._act(now_ns)
         except Exception as error:
@@ -180,10 +193,11 @@ class Life:
         """START came: builds the engine; what is wrong with the target from here is told to the master."""
         config = _decode_config(start.config)
         closed = config.closed_slots is not None
+        listeners = [self._audience.begin(config)]
         if config.log_attempts:
-            self._recorder = LoggingRecorder(Path(config.log_attempts), closed=closed)
-        else:
-            self._recorder = Recorder(closed=closed)
+            listeners.append(AttemptLog(Path(config.log_attempts)).write)
+        told = [listener for listener in listeners if listener is not None]
+        self._recorder = TellingRecorder(told, closed=closed) if told else Recorder(closed=closed)
         try:
             self._engine = self._make_engine(
                 config, self._recorder, on_over=self._on_over, on_second=self._close_second, on_crash=self._on_crash
@@ -205,6 +219,11 @@ class Life:
                 self._finish(engine)
         elif self._state == "playing" and engine.slots is not None:
             self._ask_for_more(engine, now_ns)
+        if self._refusal is not None and self._state in ("ready", "playing"):
+            self._ask_for_the_end(self._refusal, now_ns)
+        if isinstance(self._recorder, TellingRecorder):
+            # Before the slices leave: with the last one acknowledged the run is over, and nobody listens any more.
+            self._recorder.tell(engine.t0_ns)
         self._ship()
         for report in self._outbox.due(now_ns):
             self._send(report)
@@ -216,6 +235,11 @@ class Life:
         if engine.queued < low and now_ns - self._hungry_ns >= _HUNGRY_EVERY_NS:
             self._hungry_ns = now_ns
             self._send(Hungry(self.incarnation, engine.begun))
+
+    def _ask_for_the_end(self, refusal: HarnessError, now_ns: int) -> None:
+        if now_ns - self._refusal_ns >= _HELLO_EVERY_NS:
+            self._refusal_ns = now_ns
+            self._send(Trouble(self.incarnation, str(refusal), int(refusal.exit_code), "", stays=True))
 
     def _finish(self, engine: PlaysVisits) -> None:
         engine.close()
@@ -231,7 +255,7 @@ class Life:
     def _ship(self) -> None:
         closed, self._closed_seconds = self._closed_seconds, []
         for place, (second, snapshot, ends) in enumerate(closed):
-            self._on_slice(snapshot)
+            self._audience.slice(snapshot)
             final = self._state == "finished" and place == len(closed) - 1
             revoked, self._revoked = self._revoked, []
             self._outbox.put(
@@ -247,8 +271,6 @@ class Life:
                     final,
                 )
             )
-        if closed and isinstance(self._recorder, LoggingRecorder):
-            self._recorder.flush()
 
     # What the engine tells, in the hub
 
@@ -256,7 +278,11 @@ class Life:
         self._ends[end].append(ticket)
 
     def _on_crash(self, error: BaseException) -> None:
-        self._crash = error
+        if isinstance(error, HarnessError):
+            # Not a fault of ours: the run must end, but in good order, with what was measured.
+            self._refusal = error
+        else:
+            self._crash = error
         self._wake()
 
     def _close_second(self, second: int) -> None:

@@ -15,7 +15,8 @@ from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot
 from harness.units import NS_PER_MS
 
-_METHODS = {"get_engagement": "POST", "update": "PUT"}
+# How Locust names our operations' requests.
+METHODS = {"get_engagement": "POST", "update": "PUT"}
 _ENGAGED = frozenset({"available", "not_available", "accepted"})
 
 
@@ -31,7 +32,7 @@ def feed(stats: RequestStats, snapshot: Snapshot) -> None:
         # The same histogram merge serves both entries; an error reply takes time too, what has no reply has none.
         times = snapshot.histogram("response_time", op=op)
         times.merge(snapshot.histogram("response_time", op=op, row="error"))
-        method = _METHODS[op]
+        method = METHODS[op]
         for entry in (stats.total, stats.get(op, method)):
             _enter(entry, times, total, failures, now_s)
         for result, count in results.items():

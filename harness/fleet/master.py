@@ -337,6 +337,10 @@ class Conductor:
                 self._lose(member, now_ns, f"silent for {LOST_AFTER_NS // NS_PER_S} s")
 
     def _trouble(self, member: Member, trouble: Trouble, now_ns: int) -> None:
+        if trouble.stays and member.joined:
+            if self.error is None:
+                self.fail(trouble.message, ExitCode(trouble.exit_code), now_ns, trouble.details)
+            return
         self._refused.add((member.host, member.pid))
         # A late worker that cannot take part leaves the others alone.
         if member.joined or self.phase in ("gathering", "starting"):

@@ -76,11 +76,15 @@ class SliceReport(Message):
 
 
 class Trouble(Message):
-    """The incarnation cannot go on: one clear line, the exit code it means, details for the log."""
+    """The run must not go on: one clear line, the exit code it means, details for the log.
+
+    With `stays` the incarnation still works, waits for its DRAIN and repeats this until then; else it is gone.
+    """
 
     message: str
     exit_code: int
     details: str
+    stays: bool = False
 
 
 # From the master

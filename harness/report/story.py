@@ -122,8 +122,13 @@ def _about(summary: Mapping[str, Any]) -> str:
         f"{clean(summary['load_model'])} load" if "load_model" in summary else "",
         f"seed {summary['seed']}" if "seed" in summary else "",
         f"target {clean(config['target'])}" if config.get("target") else "",
+        "certificate NOT verified (--insecure)" if _unverified(config) else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _unverified(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("insecure")) and str(config.get("target", "")).startswith("https:")
 
 
 def _reason(check: Mapping[str, Any]) -> str:

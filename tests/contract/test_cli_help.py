@@ -36,6 +36,7 @@ RUN_OPTIONS = [
     "--connect-timeout",
     "--max-lag",
     "--insecure",
+    "--source-address",
     "--ca-file",
     "--client-cert",
     "--slo",

@@ -31,11 +31,11 @@ ALLOWED: dict[str, set[str]] = {
     "judge": {"measure", "config"},
     "sim": {"wire", "visitor", "plan", "config", "trace.model"},
     "engine": {"visitor", "wire", "config", "trace.model"},
-    "fleet": {"engine", "measure", "plan", "visitor", "config"},
+    "fleet": {"engine", "measure", "plan", "visitor", "config", "wire", "trace.model"},
     "export": {"measure"},
     "report": {"judge", "measure"},
     "store": {"measure", "judge"},
-    "bench": {"engine", "measure", "config"},
+    "bench": {"engine", "measure", "config", "visitor.records"},
     "doctor": {"bench", "engine", "measure", "config"},
     "cli": set(),
     "testing": {"wire", "trace", "plan", "visitor", "sim"},
@@ -53,7 +53,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "store": DATA | {"zstandard"},
     "sim": DATA | {"httptools"},
     "engine": DATA | {"gevent", "httptools"},
-    "fleet": DATA | {"gevent", "locust"},
+    # geventhttpclient is what Locust's FastHttpUser sends with; its errors are mapped there.
+    "fleet": DATA | {"gevent", "geventhttpclient", "locust"},
     "export": DATA | {"prometheus_client"},
     "report": DATA | {"jinja2", "markupsafe", "hdrh"},
     # What these two measure runs in processes of its own: a server, and the engine on gevent's loop.

@@ -72,10 +72,14 @@ def answer(*pieces: bytes, keep: bool = True) -> Behaviour:
 
 @dataclass
 class Seen:
-    """What a peer saw: its port, how many connections, and (visit, step, number on its connection) of each call."""
+    """What a peer saw: its port, how many connections, from which addresses, and (visit, step, number) of each call.
+
+    The number counts the calls of a connection.
+    """
 
     port: int
     connections: int = 0
+    clients: list[str] = field(default_factory=list)
     calls: list[tuple[str, int, int]] = field(default_factory=list)
     heads: list[bytes] = field(default_factory=list)
     resumed: int = 0
@@ -98,10 +102,11 @@ class _Server:
     def accept(self) -> None:
         with suppress(OSError):
             while True:
-                sock, _ = self._listener.accept()
+                sock, client = self._listener.accept()
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 with self._lock:
                     self.seen.connections += 1
+                    self.seen.clients.append(client[0])
                     self._open.add(sock)
                 threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
@@ -170,11 +175,12 @@ def peer(
     *,
     tls: ssl.SSLContext | None = None,
     host: str = "127.0.0.1",
+    port: int = 0,
     read_all: bool = True,
 ) -> Iterator[Seen]:
     """A listening peer; yields what it sees. With `read_all` off a request counts as read when its head is."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, 0), family=family, backlog=1024)
+    listener = socket.create_server((host, port), family=family, backlog=1024)
     server = _Server(listener, behaviours, tls, read_all)
     thread = threading.Thread(target=server.accept, daemon=True)
     thread.start()

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,15 +47,22 @@ def write_locustfile(scratch: Path, trick: str) -> Path:
 class Locust:
     """A running Locust process with its children in a session of their own."""
 
-    def __init__(self, *args: str, scratch: Path, name: str = "locust", locustfile: Path = LOCUSTFILE) -> None:
+    def __init__(
+        self,
+        *args: str,
+        scratch: Path,
+        name: str = "locust",
+        locustfile: Path = LOCUSTFILE,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         scratch.mkdir(parents=True, exist_ok=True)
         self.name = name
         self._files = (scratch / f"{name}.out", scratch / f"{name}.err")
-        env = {key: value for key, value in os.environ.items() if not key.startswith(("HARNESS_", "LOCUST_"))}
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("HARNESS_", "LOCUST_"))}
         command = [sys.executable, "-m", "locust", "-f", str(locustfile), "--loglevel", "WARNING", *args]
         with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
             self._process = subprocess.Popen(
-                command, cwd=scratch, env=env | {"PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
+                command, cwd=scratch, env=clean | (env or {}) | {"PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
                 stdout=out, stderr=err, start_new_session=True,
             )  # fmt: skip
         self.pid = self._process.pid

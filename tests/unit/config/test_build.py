@@ -133,3 +133,33 @@ def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         f"{tmp_path}/t.jsonl", f"{tmp_path}/runs/x", f"{tmp_path}/a.jsonl", None,
     )  # fmt: skip
     assert config.headers == {"A": f"file:{tmp_path}/secret", "B": "env:X"}
+
+
+def test_source_addresses_come_from_flag_environment_and_profile(tmp_path: Path) -> None:
+    """A repeatable flag, a `;`-separated variable and a list in the profile mean the same; what is no IP is named."""
+    expected = ("127.0.0.2", "::1")
+    profile = tmp_path / "p.toml"
+    profile.write_text('[client]\nsource_addresses = ["127.0.0.2", "::1"]\n')
+    assert built({"source_address": expected}).source_addresses == expected
+    assert built(profile=str(profile)).source_addresses == expected
+    settled = settle({}, {"HARNESS_SOURCE_ADDRESS": "127.0.0.2; ::1"}, {})
+    assert settled.values["source_addresses"] == expected
+    with pytest.raises(UsageError, match=r"--source-address: 'eth0' is not an IP address"):
+        built({"source_address": ("eth0",)})
+
+
+def test_a_traceparent_of_ones_own_beside_the_made_one_is_refused(tmp_path: Path) -> None:
+    """Two such headers in a request would contradict each other."""
+    profile = tmp_path / "p.toml"
+    profile.write_text('[client]\ntraceparent = true\n[client.headers]\nTraceParent = "00-1-2-01"\n')
+    with pytest.raises(UsageError, match="leave out one of them"):
+        built(profile=str(profile))
+
+
+@pytest.mark.parametrize(
+    ("target", "insecure", "unverified"),
+    [("https://x.test", True, True), ("https://x.test", False, False), ("http://x.test", True, False)],
+)
+def test_a_run_knows_whether_it_verifies_its_target(target: str, insecure: bool, unverified: bool) -> None:
+    """`--insecure` matters only where there is a certificate."""
+    assert built({"target": target, "insecure": insecure}).unverified is unverified

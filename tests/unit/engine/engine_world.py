@@ -207,7 +207,7 @@ class FakeConnection:
         self.busy = self.connecting = self.closed = False
         self.carried: Any = None
         self.serial = 0
-        self.started_ns = self.connected_ns = self.sent_ns = -1
+        self.started_ns = self.connected_ns = self.sent_ns = self.idle_seen_ns = -1
         self.tls_resumed = False
         self.tls_session = None
         world.connections.append(self)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.config.model import RunConfig
-from harness.engine.endpoint import Endpoint, resolve_endpoint
+from harness.engine.endpoint import Endpoint, find_addresses, is_named, resolve_endpoint
 from harness.errors import GuardError, UnreachableError, UsageError
 
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -121,3 +121,66 @@ def test_addresses_change_only_when_the_current_one_fails() -> None:
         endpoint.address_failed(failed)
         turns.append(endpoint.address())
     assert turns == [a, b, b, b, c, c, a]
+
+
+def test_new_addresses_take_over_where_the_current_one_is_gone() -> None:
+    """What DNS says later: the address in use stays as long as it is named, else the first of the new ones serves."""
+    a, b, c = ((socket.AF_INET, (f"127.0.0.{n}", 80)) for n in (1, 2, 3))
+    endpoint = Endpoint("http://x", "x", "x", "", [a, b])
+    turns = []
+    for renewed in ([b, a], [c, a], [b, c], [b, c]):
+        endpoint.renew(renewed)
+        turns.append(endpoint.address())
+    assert turns == [a, a, b, b]
+    # A connect that began before the renewal and fails after it still turns away from its address.
+    endpoint.address_failed((socket.AF_INET, ("127.0.0.2", 80)))
+    assert endpoint.address() == c
+    endpoint.address_failed(a)
+    assert endpoint.address() == c
+
+
+def test_the_guard_judges_every_later_answer_too() -> None:
+    """DNS is asked each time, and an address that begins to lead off this machine is refused then."""
+    dns = Dns(local_test=("127.0.0.1",))
+    asked = config("http://local.test:9")
+    endpoint = resolve_endpoint(asked, dns)
+    dns.names["local.test"] = ("127.0.0.2", "127.0.0.3")
+    found = find_addresses(asked, endpoint.sources, dns)
+    assert found == [(socket.AF_INET, ("127.0.0.2", 9)), (socket.AF_INET, ("127.0.0.3", 9))]
+    dns.names["local.test"] = ("127.0.0.2", "10.0.0.7")
+    with pytest.raises(GuardError, match=r"local\.test .*10\.0\.0\.7.*not allowed"):
+        find_addresses(asked, endpoint.sources, dns)
+
+
+@pytest.mark.parametrize(
+    ("target", "resolve", "expected"),
+    [
+        ("http://local.test", {}, True),
+        ("http://localhost:1", {}, True),
+        ("http://127.0.0.1:1", {}, False),
+        ("http://[::1]", {}, False),
+        ("http://local.test", {"local.test": "127.0.0.1"}, False),
+    ],
+)
+def test_only_a_name_is_asked_for_again(target: str, resolve: dict[str, str], expected: bool) -> None:
+    """Literal addresses and pinned names never change."""
+    assert is_named(config(target, resolve=resolve)) is expected
+
+
+class Only:
+    """Sources of one family (`harness.engine.sources.Sources`)."""
+
+    def __init__(self, family: int) -> None:
+        self._family = family
+
+    def serves(self, family: int) -> bool:
+        return family == self._family
+
+
+def test_addresses_that_no_source_can_reach_are_left_out() -> None:
+    """With an IPv4 source only the IPv4 addresses count; with none of the target's families it is a usage error."""
+    dns = Dns(local_test=("::1", "127.0.0.1"), six_test=("::1",))
+    four: Any = Only(socket.AF_INET)
+    assert find_addresses(config("http://local.test"), four, dns) == [(socket.AF_INET, ("127.0.0.1", 80))]
+    with pytest.raises(UsageError, match=r"no --source-address is of the family .* of target six\.test"):
+        find_addresses(config("http://six.test"), four, dns)

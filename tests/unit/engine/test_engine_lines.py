@@ -117,3 +117,44 @@ def test_a_cut_visit_that_waits_for_its_connect_never_connects(monkeypatch: pyte
     assert len(world.connections) == 256
     assert sorted(world.ends) == [(n, VisitEnd.censored) for n in range(300)]
     assert world.sent == []
+
+
+@pytest.mark.parametrize(("think_s", "connections"), [(299.0, 1), (301.0, 2)])
+@pytest.mark.parametrize("mode", ["browser", "pooled"])
+def test_a_connection_idle_for_five_minutes_is_closed(
+    monkeypatch: pytest.MonkeyPatch, mode: str, think_s: float, connections: int
+) -> None:
+    """Up to the limit a thinking visitor keeps the connection; beyond it the next call opens one, and nobody fails."""
+    world = started(World(monkeypatch, connections=mode))
+    world.engine.add([arrival(0, 0, (0.0, think_s))])
+    world.run(320 * NS_PER_S)
+    counts = world.engine.take_connection_counts()
+    reused = 2 - connections
+    assert (counts["opened"], counts["reused"], counts["closed_by_peer"]) == (connections, reused, 0)
+    assert world.results() == ["not_available", "not_available"]
+    left = sum(not connection.closed for connection in world.connections)
+    assert left == (1 if mode == "pooled" else 0)
+
+
+def test_idle_time_begins_with_the_reply_and_ends_with_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply that took six minutes leaves a fresh connection; calls every four minutes keep one for ever."""
+    world = started(World(monkeypatch, timeout_ns=400 * NS_PER_S))
+    world.service_ns = 360 * NS_PER_S
+    world.engine.add([arrival(0, 0, (0.0, 240.0))])
+    world.run(400 * NS_PER_S)
+    world.service_ns = NS_PER_MS
+    world.engine.add([arrival(1, 400 * NS_PER_S, (0.0, 240.0, 240.0))])
+    world.run(1_000 * NS_PER_S)
+    counts = world.engine.take_connection_counts()
+    assert (counts["opened"], counts["reused"]) == (2, 3)
+
+
+def test_of_a_pool_only_what_lies_idle_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two connections for two calls at once; later calls take the last used one, so the other one goes."""
+    world = started(World(monkeypatch, connections="pooled"))
+    world.engine.add([arrival(0, 0), arrival(1, 0)])
+    world.engine.add([arrival(n, n * 100 * NS_PER_S) for n in range(2, 7)])
+    world.run(650 * NS_PER_S)
+    first, last = world.connections
+    assert (first.closed, last.closed) == (True, False)
+    assert len(world.results()) == 7

@@ -58,6 +58,8 @@ def read(pieces: list[bytes], heads: Heads | None = None) -> Read | str:
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nRetry-After: 9\r\n\r\n"
 DEFLATED = zlib.compress(BODY)
+# Without the zlib header, as some servers have it.
+RAW_DEFLATED = DEFLATED[2:-4]
 GZIPPED = gzip.compress(BODY)
 
 # name: (the bytes, what they are)
@@ -88,6 +90,7 @@ REPLIES: dict[str, tuple[bytes, Read | str]] = {
     "gzip": (reply(GZIPPED, "200 OK", "content-encoding: x-gzip"), Read(200, BODY, True)),
     "gzip_unsaid": (reply(GZIPPED), Read(200, BODY, True)),
     "deflate": (reply(DEFLATED, "200 OK", "Content-Encoding: deflate"), Read(200, BODY, True)),
+    "deflate_raw": (reply(RAW_DEFLATED, "200 OK", "Content-Encoding: deflate"), Read(200, BODY, True)),
     "gzip_chunks": (chunked(GZIPPED[:5], GZIPPED[5:], headers=b"Content-Encoding: gzip\r\n"), Read(200, BODY, True)),
     "encoded_in_words_only": (
         reply(b"\r\nContent-Encoding: gzip\r\n"),

@@ -48,6 +48,16 @@ def evenly(count: int, rate_hz: float) -> list[PlannedVisit]:
     return [visit(number, number / rate_hz) for number in range(count)]
 
 
+class Nobody:
+    """An audience that does not listen (`harness.fleet.life.Audience`)."""
+
+    def begin(self, _config: RunConfig) -> None:
+        return None
+
+    def slice(self, _snapshot: Snapshot) -> None:
+        return
+
+
 class Diary:
     """What the engines of all workers really did, by visit name."""
 
@@ -176,7 +186,7 @@ class Process:
 
     def _born(self) -> Life:
         self._lives += 1
-        return Life(f"{self.name}-{self._lives}", self._send, lambda _: None, self._make_engine, lambda: None)
+        return Life(f"{self.name}-{self._lives}", self._send, Nobody(), self._make_engine, lambda: None)
 
     def _make_engine(self, config: RunConfig, recorder: Recorder, **hooks: Any) -> ScriptedEngine:
         if self.name in self.fleet.refusals:

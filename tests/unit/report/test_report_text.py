@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from harness.report.html import render_html
 from harness.report.junit import render_junit
 from harness.report.markdown import escape, render_markdown
 from harness.report.story import tell
@@ -148,3 +149,17 @@ def test_junit_counts_checks_by_kind(summary: dict[str, Any]) -> None:
     broken = sum(not check["ok"] for check in checks if check["kind"] == "slo")
     assert suites["harness.slo"] == ("3", str(broken), "0")
     assert suites["harness.validity"][2] == "1"
+
+
+@pytest.mark.parametrize(
+    ("target", "insecure", "said"),
+    [("https://x.test", True, True), ("https://x.test", False, False), ("http://x.test", True, False)],
+)
+def test_every_format_says_that_the_certificate_was_not_verified(
+    summary: dict[str, Any], target: str, insecure: bool, said: bool
+) -> None:
+    """`--insecure` stands beside the target, whoever reads the report."""
+    told = {**summary, "config": {**summary["config"], "target": target, "insecure": insecure}}
+    for render in (render_text, render_markdown, render_html):
+        text = " ".join(render(told).split())
+        assert ("certificate NOT verified" in text) is said

@@ -1,0 +1,35 @@
+"""`harness bench` at work: quick, but with every figure. No figure is judged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.harness_run import run_command
+
+pytestmark = [pytest.mark.system, pytest.mark.alone]
+
+
+def test_the_quick_bench_gives_complete_numbers(tmp_path: Path) -> None:
+    """Each subject, lag and memory have figures above zero, and whatever is missing has its reason."""
+    finished = run_command("bench", "--quick", "--json", scratch=tmp_path, timeout_s=240)
+    assert finished.exit_code == 0, finished.explain()
+    document: dict[str, Any] = json.loads(finished.stdout)
+    assert (document["schema"], document["quick"], document["rounds"]) == ("harness.bench/1", True, 1)
+    expected_missing = [] if shutil.which("wrk") else ["wrk is not installed"]
+    assert [entry["reason"] for entry in document["missing"]] == expected_missing
+    (row,) = document["throughput"]
+    figures = {subject for subject, value in row["attempts_per_cpu_s"].items() if value}
+    assert figures == {"harness", "engine", "fast_http_user", "http_user", *(() if expected_missing else ("wrk",))}
+    assert row["connections"] == 50
+    assert row["ratio_to_fast_http_user"] > 0 and row["ratio_to_http_user"] > 0
+    (lag,) = document["lag"]
+    assert lag["rate_hz"] == 500 and 0 < lag["p50_ms"] <= lag["p99_ms"] <= lag["max_ms"]
+    (memory,) = document["memory"]
+    assert memory["connections"] == "pooled" and memory["kb_per_open_visit"] > 0
+    assert document["machine"]["cores"] >= 1 and document["versions"]["locust"]
+    assert 0 < document["server"]["service_us"]["p50"] <= document["server"]["service_us"]["p99"]

@@ -1,0 +1,97 @@
+"""From costs to figures: the slope, medians and ratios, and the tables that tell them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.bench.children import BenchError
+from harness.bench.machine import cpu_model
+from harness.bench.measure import SUBJECTS, throughput_row
+from harness.bench.subjects import Cost, slope
+from harness.bench.table import render
+
+
+def test_the_slope_forgets_what_start_and_end_cost() -> None:
+    """20 us an attempt is 50,000 a CPU-second, whatever both runs paid besides."""
+    for overhead_s in (0.0, 3.7):
+        short, long = (Cost(calls, overhead_s + calls * 20e-6) for calls in (600, 60_600))
+        assert slope(short, long) == pytest.approx(50_000)
+
+
+@pytest.mark.parametrize(("short", "long"), [(Cost(600, 3.0), Cost(6_600, 2.9)), (Cost(600, 3.0), Cost(600, 3.2))])
+def test_a_slope_that_would_be_nonsense_is_refused(short: Cost, long: Cost) -> None:
+    """A long run that cost less CPU, or made no more calls, gives no figure."""
+    with pytest.raises(BenchError, match="too busy"):
+        slope(short, long)
+
+
+def test_a_row_holds_medians_and_their_ratios() -> None:
+    """Medians over the rounds each subject has; a subject without any has none, and no ratio either."""
+    figures = {"harness": [41_000.0, 39_000.0, 60_000.0], "engine": [70_000.0, 71_000.0], "fast_http_user": [5_000.4]}
+    row = throughput_row(50, {subject: figures.get(subject, []) for subject in SUBJECTS})
+    assert row == {
+        "connections": 50,
+        "attempts_per_cpu_s": {
+            "harness": 41_000, "engine": 70_500, "fast_http_user": 5_000, "http_user": None, "wrk": None,
+        },
+        "ratio_to_fast_http_user": 8.2,
+        "ratio_to_http_user": None,
+        "rounds": {
+            "harness": [41_000, 39_000, 60_000], "engine": [70_000, 71_000], "fast_http_user": [5_000],
+            "http_user": [], "wrk": [],
+        },
+    }  # fmt: skip
+
+
+def test_the_processor_is_named_or_unknown() -> None:
+    """The first `model name` of /proc/cpuinfo; machines without one exist."""
+    assert cpu_model("processor\t: 0\nmodel name\t: Fast 9000\n\nmodel name\t: Fast 9000\n") == "Fast 9000"
+    assert cpu_model("CPU implementer\t: 0x41\n") == "unknown"
+
+
+def document() -> dict[str, Any]:
+    """A small but complete result."""
+    return {
+        "started_at": "2026-01-02T03:04:05+00:00",
+        "rounds": 3,
+        "machine": {"cores": 2, "model": "Fast 9000", "kernel": "6.1", "architecture": "x86_64", "load_1m": 0.5},
+        "versions": {"python": "3.11.2", "locust": None},
+        "throughput": [
+            throughput_row(500, {"harness": [40_000], "engine": [60_000], "fast_http_user": [5_000],
+                                 "http_user": [1_600], "wrk": []}),
+        ],
+        "worker_maximum_hz": 20_000,
+        "lag": [
+            {"rate_hz": 10_000, "attempts_hz": 9_999.0, "p50_ms": 0.05, "p99_ms": 0.71, "max_ms": 3.0,
+             "worker_cpu_ratio": 0.5, "verdict": "PASS"},
+        ],
+        "memory": [{"connections": "pooled", "open_visits": 50_000, "kb_per_open_visit": 1.9}],
+        "server": {"service_us": {"p50": 16.2, "p99": 102.8}, "calls": 1},
+        "missing": [{"figure": "round 1 of 3, 500 connections: wrk", "reason": "wrk is not installed"}],
+    }  # fmt: skip
+
+
+def test_the_tables_say_every_figure_and_what_is_missing() -> None:
+    """The whole text of a small result."""
+    assert render(document()) == (
+        "Fast 9000, 2 cores, Linux 6.1, load before 0.5\n"
+        "python 3.11.2, locust missing\n"
+        "2026-01-02T03:04:05+00:00, 3 round(s); the target needed 16.2 us a call (p99 103)\n"
+        "\n"
+        "Attempts per CPU-second (medians)\n"
+        "  connections  harness run  engine alone  FastHttpUser  HttpUser  wrk  to FastHttpUser  to HttpUser\n"
+        "          500       40,000        60,000         5,000     1,600    -             8.0x        25.0x\n"
+        "\n"
+        "Dispatch lag at fixed rates, ms (one worker would fill its core at 20,000 arrivals/s)\n"
+        "  arrivals   p50   p99  max  worker CPU  verdict\n"
+        "  10,000/s  0.05  0.71    3         50%     PASS\n"
+        "\n"
+        "Memory of one more open visit, kB\n"
+        "  connections  open visits   kB\n"
+        "       pooled       50,000  1.9\n"
+        "\n"
+        "Not taken\n"
+        "  round 1 of 3, 500 connections: wrk: wrk is not installed"
+    )
