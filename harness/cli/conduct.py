@@ -30,7 +30,7 @@ from harness.config.guard import is_loopback
 from harness.config.model import UNVERIFIED, RunConfig
 from harness.config.secrets import resolve_headers
 from harness.engine.endpoint import Endpoint, resolve_endpoint
-from harness.errors import HarnessError, UsageError
+from harness.errors import GuardError, HarnessError, UnreachableError, UsageError
 from harness.store.run_folder import RunFolder
 from harness.units import NS_PER_S
 
@@ -50,7 +50,11 @@ def conduct(config: RunConfig, *, as_json: bool, quiet: bool, people: TextIO, co
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-run-")))
         progress = open_progress(people, quiet=quiet)
         stack.callback(progress.close)
-        config = _prepare(config, folder, progress, stack)
+        try:
+            config = _prepare(config, folder, progress, stack)
+        except (UnreachableError, GuardError) as error:
+            _leave_partial(config, str(error), people)
+            raise
         if config.unverified:
             # Loud whatever else is quiet: who reads the result must know whom it may be about.
             print(UNVERIFIED, file=people, flush=True)

@@ -22,6 +22,7 @@ from typing import Any
 from harness.cli.children import Child
 from harness.config.files import packaged
 from harness.config.model import RunConfig
+from harness.errors import UsageError
 
 # The same names as in harness.fleet.entry, which this process must not import: it patches the standard library.
 EVENTS_FD = "HARNESS_EVENTS_FD"
@@ -69,8 +70,14 @@ def _bind(config: RunConfig) -> tuple[str, int]:
     if config.bind is None:
         return "127.0.0.1", free_port()
     host, _, port = config.bind.rpartition(":")
-    if not host or ":" in host:
-        return config.bind, _REMOTE_PORT
+    host, port = (config.bind, str(_REMOTE_PORT)) if not host or ":" in host else (host, port)
+    try:
+        # Locust would say so only after it has started, and in its own words.
+        socket.create_server((host, int(port))).close()
+    except OSError as error:
+        raise UsageError(
+            f"--bind {config.bind}: cannot listen there: {error.strerror or error}; choose another"
+        ) from error
     return host, int(port)
 
 

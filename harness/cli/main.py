@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import click
+from click.utils import PacifyFlushWrapper
 
 from harness import __version__
 from harness.errors import ExitCode, HarnessError, UsageError
@@ -95,14 +97,33 @@ def run_command(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
         return int(ExitCode.INTERRUPTED)
+    except SystemExit as end:
+        # click meets a closed pipe itself, wraps both streams and leaves with 1.
+        if not isinstance(sys.stdout, PacifyFlushWrapper):
+            raise
+        return int(ExitCode.PASS) if end.code == 1 else int(ExitCode.INTERNAL)
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not complain about it while it shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has had enough, as `head` does; the interpreter must not complain while it shuts down.
+        _forget_stdout()
+        return int(ExitCode.PASS)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+            return _internal(error)
+        _forget_stdout()
+        _say(f"error: cannot write the output: {error.strerror}; free some space or write elsewhere")
         return int(ExitCode.INTERNAL)
     except Exception as error:
-        _say(f"internal error: {type(error).__name__}: {_one_line(str(error))} (details in {_keep_traceback()})")
-        return int(ExitCode.INTERNAL)
+        return _internal(error)
     return returned if isinstance(returned, int) else int(ExitCode.PASS)
+
+
+def _internal(error: Exception) -> int:
+    _say(f"internal error: {type(error).__name__}: {_one_line(str(error))} (details in {_keep_traceback()})")
+    return int(ExitCode.INTERNAL)
+
+
+def _forget_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(line: str, details: Sequence[str] = ()) -> None:

@@ -336,6 +336,8 @@ class MasterRun:
             if second * NS_PER_S >= config.warmup_ns
         )
         ended, message = self._ended(conductor)
+        if not conductor.plan_counted:
+            message = f"{message}; the plan went on, what is planned here is not all of it".removeprefix("; ")
         return RunFacts(
             run_id=config.run_id,
             started_at=self._began.isoformat(timespec="milliseconds"),

@@ -70,10 +70,11 @@ class Lines:
 
     def next_waiting(self) -> bool:
         """Begins the next connect that waits, if there is room; False when there was nothing to begin."""
-        while self._waiting and self.half_open < MAX_HALF_OPEN:
+        while self._waiting and (self._idle or self.half_open < MAX_HALF_OPEN):
             request, player = self._waiting.popleft()
             if player.state == "flying":
-                self._open(request, player)
+                # In pooled mode a connection may have become free in the meantime.
+                self.carry(request, player)
                 return True
         return False
 

@@ -24,6 +24,8 @@ RESEND_NS = NS_PER_S
 MAX_UNACKED = 4
 MAX_LEASE_VISITS = 2_000
 MAX_LEASE_BYTES = 1 << 20
+# A plan that was cut short is counted on for so many visits, about a second's work: a long one is not read to its end.
+MAX_REST = 200_000
 MAX_CREDIT = 50_000
 # What was due this long after the master's last word to a silent worker was not started by it: it stops 3 s after it.
 REDEAL_AFTER_NS = 5 * NS_PER_S
@@ -256,10 +258,16 @@ class Dealer:
             hand.backlog.clear()
             hand.unacked.clear()
 
-    def read_rest(self) -> None:
-        """After `stop`: reads an open-loop plan to its end, so that all of it counts as planned. May take its time."""
-        while not (self._closed or self._read_all):
+    def read_rest(self) -> bool:
+        """After `stop`: reads on in an open-loop plan, so that what was not dealt counts as planned.
+
+        False when the plan is longer than `MAX_REST` visits from here: what lies behind is not counted.
+        """
+        left = MAX_REST
+        while not (self._closed or self._read_all) and left:
             self._read()
+            left -= 1
+        return self._closed or self._read_all
 
 
 def _by_due(visits: Iterable[PlannedVisit]) -> deque[PlannedVisit]:

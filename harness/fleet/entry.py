@@ -76,6 +76,12 @@ def install(load_config: Callable[[str], RunConfig], open_run: Callable[[RunConf
     hooks.init.add_listener(attach)
 
 
+class InterruptedBeforeStart(HarnessError):
+    """The user ended a run that had not begun."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class _Master:
     """The master's process."""
 
@@ -149,8 +155,13 @@ class _Master:
     def _listen(self, control: int) -> None:
         make_nonblocking(control)
         while data := nb_read(control, 4096):
-            if b"stop" in data:
-                self._fabric.interrupt("interrupted")
+            if b"stop" not in data:
+                continue
+            if self._fabric.conductor is None and self._runs == 0:
+                # Locust is still gathering its workers: there is nothing to drain and nothing to judge.
+                self._tell_error(InterruptedBeforeStart("the run was interrupted before it began"))
+                os._exit(int(ExitCode.INTERRUPTED))
+            self._fabric.interrupt("interrupted")
 
     def _terminate(self, runner: Any) -> None:
         if self._fabric.conductor is None:

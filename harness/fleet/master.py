@@ -107,6 +107,7 @@ class Conductor:
         self._emitted = -1
         self.whole = Snapshot()
         self.workers_lost = 0
+        self.plan_counted = True
         self.interrupted: str | None = None
         self.error: tuple[str, ExitCode] | None = None
         self.ended_ns = 0
@@ -398,7 +399,7 @@ class Conductor:
             self._observer.second(second, self._seconds.pop(second))
         if self.t0_ns:
             self.dealer.stop()
-            self.dealer.read_rest()
+            self.plan_counted = self.dealer.read_rest()
 
     def _emit(self) -> None:
         """Hands on the seconds that every member has reported."""

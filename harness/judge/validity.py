@@ -69,6 +69,8 @@ def _arrivals(summary: Mapping[str, Any], limits: ValidityLimits) -> list[Check]
     rates, phases = summary["rates"], summary["phases"]
     if not rates.get("planned_visits_hz"):
         return []
+    if summary["ended"]["reason"] != "finished" or summary["generator"]["workers_lost"]:
+        return []  # the plan was cut short: other checks say by what, and the pace until then was that of the plan
     planned, achieved = rates["planned_visits_hz"], rates["achieved_visits_hz"]
     # A visit begun at the warm-up's edge may fall on either side of it, at each worker: that is no deviation.
     slack = summary["generator"]["workers"] / phases["arrivals_s"] if phases["warmup_s"] else 0.0

@@ -13,24 +13,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.errors import StorageError
+from harness.errors import StorageError, UsageError
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full: free some space or choose another folder with --out",
+    errno.ENOENT: "there is no such folder: choose another with --out",
     errno.EDQUOT: "the disk quota is used up: free some space or choose another folder with --out",
     errno.EACCES: "permission denied: choose a folder that you may write with --out",
     errno.EROFS: "the file system is read-only: choose another folder with --out",
 }
 
 
+# A path that cannot be right, as against a disk that lets us down.
+_MISTYPED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EISDIR, errno.EROFS})
+
+
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turns an `OSError` of the block into a `StorageError` that names `path`, the reason and what to do."""
+    """Turns an `OSError` of the block into an error that names `path`, the reason and what to do.
+
+    It is a `UsageError` for a path that cannot be written to by anybody here, else a `StorageError`.
+    """
     try:
         yield
     except OSError as error:
         reason = _ADVICE.get(error.errno or 0, error.strerror or str(error))
-        raise StorageError(f"cannot write {path}: {reason}") from error
+        kind = UsageError if error.errno in _MISTYPED else StorageError
+        raise kind(f"cannot write {path}: {reason}") from error
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -58,7 +58,8 @@ def on_quitting(environment, **_):
     rows = dict()
     for (name, method), entry in stats.entries.items():
         rows[f"{{method}} {{name}}"] = [entry.num_requests, entry.num_failures]
-    errors = [[each.method, each.name, each.parse_error(each.error), each.occurrences] for each in stats.errors.values()]
+    failures = stats.errors.values()
+    errors = [[each.method, each.name, each.parse_error(each.error), each.occurrences] for each in failures]
     role = type(environment.runner).__name__
     total = [stats.total.num_requests, stats.total.num_failures]
     with open(f"{{role}}.json", "w") as file:

@@ -23,6 +23,7 @@ from harness.fleet.messages import (
     SliceAck,
     SliceReport,
     Start,
+    Trouble,
 )
 from harness.plan.schedule import PlannedVisit
 from harness.units import NS_PER_S
@@ -412,6 +413,34 @@ def test_a_crash_of_the_only_worker_ends_the_run() -> None:
     fleet.check_books()
     assert fleet.conductor.error is not None
     assert fleet.conductor.error[1] is ExitCode.INTERNAL
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_the_user_must_mend_ends_the_run_in_good_order(workers: int) -> None:
+    """A guard's refusal in the middle: told until it is heard, drained by all, nothing lost, its exit code."""
+    refused = GuardError("target service.test (10.1.2.3) is not allowed")
+    unheard = 3
+
+    def fate(message: FromMaster | FromWorker) -> Iterable[float]:
+        nonlocal unheard
+        if isinstance(message, Trouble) and unheard:
+            unheard -= 1
+            return ()
+        return (0.0,)
+
+    fleet = ScriptedFleet(evenly(300, 10), workers=workers, stay_s=1.0, fate=fate)
+    fleet.turns(6)
+    engine = fleet.processes["w1"].engine
+    assert engine is not None
+    engine.on_crash(refused)
+    fleet.until_finished(limit_s=12)
+    fleet.check_books()
+    assert fleet.conductor.error == (str(refused), ExitCode.GUARD)
+    assert fleet.conductor.workers_lost == fleet.visits()["lost"] == 0
+    assert fleet.visits()["completed"] > 0
+    assert fleet.visits()["undealt"] > 0
+    assert [member.missing_slices for member in fleet.conductor.everyone()] == [0] * workers
+    assert len([entry for entry in fleet.notes.entries if entry["event"] == "failed"]) == 1
 
 
 def test_a_worker_of_another_version_is_refused_with_both_versions() -> None:

@@ -147,10 +147,10 @@ def test_create_refuses_what_it_would_overwrite(tmp_path: Path) -> None:
     assert RunFolder.create(tmp_path / "empty", MANIFEST).path == tmp_path / "empty"
 
 
-def test_create_below_a_file_is_a_storage_error(tmp_path: Path) -> None:
+def test_create_below_a_file_is_a_mistyped_path(tmp_path: Path) -> None:
     """A place where no folder can be made gives one line that names it."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"^cannot write .*/file/run: Not a directory$"):
+    with pytest.raises(UsageError, match=r"^cannot write .*/file/run: Not a directory$"):
         RunFolder.create(tmp_path / "file" / "run", MANIFEST)
 
 
