@@ -11,6 +11,7 @@ from tests.system.harness_run import run_command
 pytestmark = pytest.mark.system
 
 
+@pytest.mark.alone
 def test_help_costs_less_than_a_fifth_of_a_second(tmp_path: Path) -> None:
     """`harness --help` takes under 0.2 s of CPU, the interpreter's start included (best of 5)."""
     runs = [run_command("--help", scratch=tmp_path / str(n)) for n in range(5)]
