@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.trace_options import (
+    json_option,
+    on_bad_line_option,
+    output_option,
+    print_json,
+    read_key,
+    tell,
+    tell_skipped,
+)
+
 if TYPE_CHECKING:
-    from harness.trace.lines import BadLines, OnBadLine
+    from harness.trace.lines import OnBadLine
 
 _SHOWN = 20
-
-_on_bad_line = click.option(
-    "--on-bad-line",
-    type=click.Choice(["fail", "skip"]),
-    default="fail",
-    show_default=True,
-    help="End at a line that cannot be used, or skip and count it.",
-)
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of text.")
-_output = click.option("-o", "--output", default="-", show_default=True, help="File to write (.gz and .zst compress).")
 
 
 @click.group()
@@ -31,8 +29,8 @@ def trace() -> None:
 
 @trace.command()
 @click.argument("source", metavar="TRACE")
-@_on_bad_line
-@_as_json
+@on_bad_line_option
+@json_option
 def validate(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
     """Check every line of TRACE against the rules of the format and of the engagement contract.
 
@@ -53,8 +51,8 @@ def validate(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
         raise TraceError(f"{bad.messages[0]}{more}", problems=bad.messages[1:])
     if not validation.visits:
         raise TraceError(f"{name}: the trace holds no usable visit")
-    _tell(bad.messages, bad.count)
-    _tell([f"{name}:{finding}" for finding in found], validation.warnings)
+    tell(bad.messages, bad.count)
+    tell([f"{name}:{finding}" for finding in found], validation.warnings)
     totals = {
         "visits": validation.visits,
         "steps": validation.steps,
@@ -63,7 +61,7 @@ def validate(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
         "digest": validation.digest,
     }
     if as_json:
-        _print_json({"trace": name, **totals})
+        print_json({"trace": name, **totals})
     else:
         counts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in totals.items() if key != "digest")
         click.echo(f"{name}: {counts}, {validation.digest}")
@@ -72,8 +70,8 @@ def validate(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
 @trace.command()
 @click.argument("source", metavar="TRACE")
 @click.option("-n", "--visits", type=click.IntRange(min=0), default=10, show_default=True, help="How many visits.")
-@_on_bad_line
-@_output
+@on_bad_line_option
+@output_option
 def head(source: str, visits: int, on_bad_line: OnBadLine, output: str) -> None:
     """Write the header and the first visits of TRACE: a shorter trace."""
     from harness.trace.codec import head_lines
@@ -85,13 +83,13 @@ def head(source: str, visits: int, on_bad_line: OnBadLine, output: str) -> None:
     with open_output(output) as stream:
         for line in lines:
             stream.write(line + b"\n")
-    _tell_skipped(bad)
+    tell_skipped(bad)
 
 
 @trace.command()
 @click.argument("source", metavar="TRACE")
-@_on_bad_line
-@_as_json
+@on_bad_line_option
+@json_option
 def stat(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
     """Say what TRACE holds: visits, steps, arrivals, think times, operations, identities, cohorts, attributes."""
     from harness.errors import TraceError
@@ -106,10 +104,10 @@ def stat(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
         numbers.add(read.visit)
     if not numbers.visits:
         raise TraceError(f"{source_name(source)}: the trace holds no usable visit")
-    _tell_skipped(bad)
+    tell_skipped(bad)
     if as_json:
         about = {"schema": "harness.trace-stat/1", "trace": source_name(source), "digest": validation.digest}
-        _print_json({**about, "bad_lines": bad.count, **numbers.to_obj()})
+        print_json({**about, "bad_lines": bad.count, **numbers.to_obj()})
     else:
         click.echo(f"digest       {validation.digest}")
         for line in numbers.lines():
@@ -119,11 +117,11 @@ def stat(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
 @trace.command("import")
 @click.argument("kind", type=click.Choice(["access-log"]), metavar="KIND")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@_output
+@output_option
 @click.option("--gap", default="30m", show_default=True, help="A longer pause between page views ends a visit.")
 @click.option("--reorder", default="2m", show_default=True, help="How far behind its neighbours a line may stand.")
 @click.option("--key-file", help="Secret (1 to 64 bytes) for the pseudonyms; default: drawn anew, then forgotten.")
-@_on_bad_line
+@on_bad_line_option
 def import_(
     kind: str, files: tuple[str, ...], output: str, gap: str, reorder: str, key_file: str | None, on_bad_line: OnBadLine
 ) -> None:
@@ -132,17 +130,20 @@ def import_(
     A visitor is an address with a user agent; page views become getEngagement steps. Robots, assets, other methods
     and errors are left out and counted. No address and no agent text is written.
     """
+    from secrets import token_bytes
+
     from harness.trace.accesslog import AccessLog
     from harness.trace.lines import BadLines
     from harness.trace.sessions import cut_sessions, import_visits, in_order
 
     bad = BadLines(on_bad_line)
-    log = AccessLog(files, _key(key_file), bad)
+    key = token_bytes(32) if key_file is None else read_key(key_file)
+    log = AccessLog(files, key, bad)
     views = in_order(log, bad, _seconds("--reorder", reorder))
     visits, steps = import_visits(cut_sessions(views, _seconds("--gap", gap)), output)
     left_out = ", ".join(f"{count} {reason}" for reason, count in log.left_out.most_common()) or "nothing"
     click.echo(f"{log.lines} {kind} lines: {steps} page views in {visits} visits; left out: {left_out}", err=True)
-    _tell_skipped(bad)
+    tell_skipped(bad)
 
 
 @trace.command()
@@ -155,7 +156,7 @@ def schema() -> None:
 
 @trace.command("demo-fixture", hidden=True)
 @click.argument("log_file", metavar="LOG")
-@_output
+@output_option
 def demo_fixture(log_file: str, output: str) -> None:
     """Derive the demo's trace from the sample access log LOG (fixtures/README.md)."""
     from harness.trace.accesslog import AccessLog
@@ -172,23 +173,6 @@ def demo_fixture(log_file: str, output: str) -> None:
     write_trace(output, header, map(encode_visit, visits))
 
 
-def _key(key_file: str | None) -> bytes:
-    from secrets import token_bytes
-
-    from harness.errors import UsageError
-    from harness.trace.accesslog import KEY_MAX_BYTES
-
-    if key_file is None:
-        return token_bytes(32)
-    try:
-        key = Path(key_file).read_bytes().strip()
-    except OSError as error:
-        raise UsageError(f"--key-file {key_file}: cannot be read: {error.strerror}") from error
-    if not 1 <= len(key) <= KEY_MAX_BYTES:
-        raise UsageError(f"--key-file {key_file}: holds {len(key)} bytes; 1 to {KEY_MAX_BYTES} are needed")
-    return key
-
-
 def _seconds(option: str, text: str) -> int:
     from harness.errors import UsageError
     from harness.units import NS_PER_S, parse_duration_ns
@@ -197,24 +181,3 @@ def _seconds(option: str, text: str) -> int:
     if seconds < 1:
         raise UsageError(f"{option} {text}: at least one second is needed (logs know whole seconds)")
     return seconds
-
-
-def _tell(messages: Iterable[str], count: int) -> None:
-    """Findings for people on stderr, with a word about those that are not shown."""
-    shown = 0
-    for message in messages:
-        click.echo(message, err=True)
-        shown += 1
-    if count > shown:
-        click.echo(f"… and {count - shown} more", err=True)
-
-
-def _tell_skipped(bad: BadLines) -> None:
-    if bad.count:
-        click.echo(f"{bad.count} bad lines skipped; the first: {bad.messages[0]}", err=True)
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    import orjson
-
-    click.echo(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode())
