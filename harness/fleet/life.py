@@ -197,7 +197,12 @@ class Life:
         if config.log_attempts:
             listeners.append(AttemptLog(Path(config.log_attempts)).write)
         told = [listener for listener in listeners if listener is not None]
-        self._recorder = TellingRecorder(told, closed=closed) if told else Recorder(closed=closed)
+        warmup_ns = config.warmup_ns
+        self._recorder = (
+            TellingRecorder(told, closed=closed, warmup_ns=warmup_ns)
+            if told
+            else Recorder(closed=closed, warmup_ns=warmup_ns)
+        )
         try:
             self._engine = self._make_engine(
                 config, self._recorder, on_over=self._on_over, on_second=self._close_second, on_crash=self._on_crash

@@ -18,8 +18,8 @@ OnAttempts = Callable[[list[Attempt], int], None]
 class TellingRecorder(Recorder):
     """A recorder that also keeps the attempts until `tell` hands them to every listener."""
 
-    def __init__(self, listeners: Sequence[OnAttempts], *, closed: bool) -> None:
-        super().__init__(closed=closed)
+    def __init__(self, listeners: Sequence[OnAttempts], *, closed: bool, warmup_ns: int = 0) -> None:
+        super().__init__(closed=closed, warmup_ns=warmup_ns)
         self._listeners = listeners
         self._kept: list[Attempt] = []
 

@@ -15,6 +15,7 @@ from typing import Any
 from harness.judge.facts import RunFacts, WorkerFacts
 from harness.judge.latency import latency_blocks, milliseconds
 from harness.measure.availability import availability, eventual_counts, first_attempt_counts
+from harness.measure.exemplars import told
 from harness.measure.ledger import Ledger
 from harness.measure.names import CHAIN_EVENTS, CONNECTION_EVENTS, RESULTS, SETTLED_STEPS
 from harness.measure.snapshot import MAX_ERRORS, Snapshot
@@ -75,6 +76,7 @@ def summarize(
         "availability": _availability([snapshot for _, snapshot in slices], rng),
         "rates": _rates(run, measured),
         "errors": _errors(whole),
+        "exemplars": [told(exemplar) for exemplar in whole.exemplars],
         "workers": _workers(ledger, workers),
         "generator": _generator(run, measured, whole, ledger, workers),
     }

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.measure.exemplars import Exemplars
 from harness.measure.histogram import Histogram
 from harness.measure.names import CHAIN_EVENTS, CONNECTION_EVENTS, OUTCOMES, RESULTS
 from harness.measure.snapshot import Snapshot, count_error
@@ -110,11 +111,13 @@ class _Cell:
 class Recorder:
     """Collects what happened at one worker; `take` hands it over.
 
-    `closed` says that the run is closed-loop (response = connect + service, no dispatch lag).
+    `closed` says that the run is closed-loop (response = connect + service, no dispatch lag); visits that ended within
+    the first `warmup_ns` are no exemplars.
     """
 
-    def __init__(self, *, closed: bool = False) -> None:
+    def __init__(self, *, closed: bool = False, warmup_ns: int = 0) -> None:
         self._closed = closed
+        self._exemplars = Exemplars(warmup_ns)
         self._begin()
 
     def _begin(self) -> None:
@@ -159,6 +162,7 @@ class Recorder:
                 cell.no_reply += 1
             if row != _OK:
                 count_error(errors, (op, RESULTS[result], attempt.http_status, attempt.code, attempt.message))
+        self._exemplars.attempts(batch)
         self._pending += len(batch)
         if self._pending >= _FOLD_AFTER:
             self._pending = 0
@@ -167,6 +171,7 @@ class Recorder:
 
     def steps(self, batch: Sequence[StepOutcome]) -> None:
         """Fold steps that are settled."""
+        self._exemplars.steps(batch)
         cells = self._cells
         for step in batch:
             op, cohort, outcome = step.op, step.cohort, step.outcome
@@ -179,7 +184,8 @@ class Recorder:
                 cell.timers[_TTA[outcome], "ok"].pending.append(step.settled_ns - step.planned_ns)
 
     def visits(self, batch: Sequence[VisitOutcome]) -> None:
-        """Fold visits that ended."""
+        """Fold visits that ended, after their attempts and steps."""
+        self._exemplars.visits(batch)
         for visit in batch:
             self._count("visits", visit.cohort, visit.end.name)
             if visit.started_ns >= 0:
@@ -221,6 +227,7 @@ class Recorder:
         for name, n in zip(CHAIN_EVENTS, self._chain[1:], strict=True):
             if n:
                 self._count("chain", name, n=n)
+        snapshot.exemplars = self._exemplars.take()
         if self._loop_delay.counts:
             snapshot.histograms["loop_delay", "", "", "ok"] = self._loop_delay
         self._begin()

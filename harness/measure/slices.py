@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from harness.errors import UsageError
+from harness.measure.exemplars import Exemplar
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot, count_error
 
@@ -34,6 +37,8 @@ def to_lines(second: int, snapshot: Snapshot) -> list[dict[str, Any]]:
         line("")["sums"] = dict(sorted(snapshot.sums.items()))
     if snapshot.maxima:
         line("")["maxima"] = dict(sorted(snapshot.maxima.items()))
+    if snapshot.exemplars:
+        line("")["exemplars"] = msgspec.to_builtins(snapshot.exemplars)
     return [lines[op] for op in sorted(lines)]
 
 
@@ -47,7 +52,7 @@ def from_lines(lines: Iterable[Mapping[str, Any]]) -> dict[int, Snapshot]:
         try:
             second = int(line["second"])
             seconds.setdefault(second, Snapshot()).merge(_snapshot_of(line))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
             raise UsageError(f"slices, line {number}: not a slice of a run ({error!r}); the file is damaged") from error
     return dict(sorted(seconds.items()))
 
@@ -64,6 +69,7 @@ def _snapshot_of(line: Mapping[str, Any]) -> Snapshot:
         count_error(snapshot.errors, (str(in_op), str(result), int(http_status), int(code), str(message)), int(n))
     snapshot.sums |= {str(name): int(amount) for name, amount in line.get("sums", {}).items()}
     snapshot.maxima |= {str(name): int(peak) for name, peak in line.get("maxima", {}).items()}
+    snapshot.exemplars = msgspec.convert(line.get("exemplars", []), list[Exemplar])
     return snapshot
 
 

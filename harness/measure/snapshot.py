@@ -22,6 +22,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from harness.measure.exemplars import Exemplar, best
 from harness.measure.histogram import Histogram
 
 CounterKey = tuple[str, ...]
@@ -42,13 +43,14 @@ def count_error(errors: dict[ErrorKey, int], key: ErrorKey, n: int = 1) -> None:
 
 
 class Snapshot(msgspec.Struct):
-    """Counters, histograms, errors and gauges; see the module for the keys. `Snapshot()` is the zero."""
+    """Counters, histograms, errors, gauges and exemplars; see the module for the keys. `Snapshot()` is the zero."""
 
     counters: dict[CounterKey, int] = {}
     histograms: dict[HistogramKey, Histogram] = {}
     errors: dict[ErrorKey, int] = {}
     sums: dict[str, int] = {}
     maxima: dict[str, int] = {}
+    exemplars: list[Exemplar] = []
 
     def merge(self, other: Snapshot) -> None:
         """Add all of `other`, which stays as it is and shares nothing with this one afterwards."""
@@ -62,6 +64,8 @@ class Snapshot(msgspec.Struct):
             self.sums[name] = self.sums.get(name, 0) + amount
         for name, peak in other.maxima.items():
             self.maxima[name] = max(self.maxima.get(name, peak), peak)
+        if other.exemplars:
+            self.exemplars = best(self.exemplars + other.exemplars)
 
     @classmethod
     def merged(cls, snapshots: Iterable[Snapshot]) -> Snapshot:

@@ -6,6 +6,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.measure.exemplars import KEPT, Call, Exemplar, best
 from harness.measure.histogram import Histogram
 from harness.measure.slices import from_lines, merge_from, to_lines
 from harness.measure.snapshot import MAX_ERRORS, OTHER_ERRORS, ErrorKey, Snapshot, count_error
@@ -38,13 +39,32 @@ def snapshot_of(
     errors: list[ErrorKey],
     cpu_ns: int,
     stall_ns: int,
+    exemplars: list[Exemplar],
 ) -> Snapshot:
-    snapshot = Snapshot(counters=counters, histograms=held, sums={"cpu_ns": cpu_ns}, maxima={"stall": stall_ns})
+    snapshot = Snapshot(
+        counters=counters,
+        histograms=held,
+        sums={"cpu_ns": cpu_ns},
+        maxima={"stall": stall_ns},
+        exemplars=best(exemplars),
+    )
     for key in errors:
         count_error(snapshot.errors, key)
     return snapshot
 
 
+def exemplar_of(kind: str, took_ns: int, visit: str, message: str) -> Exemplar:
+    call = Call("get_engagement", 0, 1, "timeout", "none", 0, -1, 0, 5, 6, 7, -1, message)
+    return Exemplar(kind, took_ns, visit, "mobile", "completed", 0, took_ns, (call,), 0)
+
+
+exemplars = st.builds(
+    exemplar_of,
+    st.sampled_from(list(KEPT)),
+    st.integers(0, 30),
+    st.sampled_from(["v-1", "v-2", "v-3"]),
+    st.sampled_from(["", "x"]),
+)
 places = st.tuples(st.sampled_from(["response_time", "loop_delay"]), ops, cohorts, st.sampled_from(["ok", "error"]))
 snapshots = st.builds(
     snapshot_of,
@@ -53,6 +73,7 @@ snapshots = st.builds(
     st.lists(error_keys, max_size=70),
     st.integers(0, 10**9),
     st.integers(0, 10**9),
+    st.lists(exemplars, max_size=20),
 )
 
 
@@ -96,6 +117,15 @@ def test_errors_are_bounded_and_complete(keys: list[ErrorKey]) -> None:
     assert sum(errors.values()) == len(keys)
     assert all(n == keys.count(key) for key, n in errors.items() if key != OTHER_ERRORS)
     assert OTHER_ERRORS in errors or len(set(keys)) < MAX_ERRORS
+
+
+@given(st.lists(exemplars, max_size=60))
+def test_exemplars_are_the_slowest_of_their_kind(pool: list[Exemplar]) -> None:
+    """Of each kind as many as are kept, and none left out is slower than one that stayed."""
+    kept = best(pool)
+    for kind, size in KEPT.items():
+        times = sorted((each.took_ns for each in pool if each.kind == kind), reverse=True)
+        assert [each.took_ns for each in kept if each.kind == kind] == times[:size]
 
 
 @given(st.dictionaries(st.integers(0, 20), snapshots, max_size=3))
