@@ -4,8 +4,9 @@ A series is split where two neighbouring stretches differ most in their energy d
 
     Q(X, Y) = 2/(m+n) S(X,Y) - 2m/((m+n)(n-1)) S(X) - 2n/((m+n)(m-1)) S(Y)
 
-with n = |X|, m = |Y| and S the sums of |difference| between two stretches, or over the pairs within one. The split stands
-if Q is larger than in all but a share `alpha` of random orders of the same values; then each part is searched again.
+with n = |X|, m = |Y| and S the sums of |difference| between two stretches, or over the pairs within one. The split
+stands if Q is larger than in all but a share `alpha` of random orders of the same values; then each part is searched
+again.
 Nothing is assumed of the values' distribution, and a drift shows as a change once it has gone far enough.
 
 The test stops as soon as its outcome is certain: with R orders a split stands iff at most alpha (R + 1) - 1 of them
@@ -106,18 +107,13 @@ def _best_split(values: Sequence[float], min_stretch: int) -> tuple[int, float]:
     for at in range(min_stretch, size - min_stretch + 1):
         left = within[at]
         left_share = 2 * left / (at - 1) if at > 1 else 0.0
-        between = 0.0
-        column = at - 1
-        for k, row in enumerate(reach[at:], at + 1):
-            between += row[column]
-            right_size = k - at
-            if right_size < min_stretch:
-                continue
-            right = within[k] - left - between
-            q = 2 * between - right_size * left_share
-            if right_size > 1:
-                q -= 2 * at * right / (right_size - 1)
-            q /= k
-            if q > best_q:
-                best, best_q = at, q
+        twice = 2 * at
+        between = accumulate([row[at - 1] for row in reach[at:]])
+        qs = [
+            (2 * cross - m * left_share - (twice * (both - left - cross) / (m - 1) if m > 1 else 0.0)) / (at + m)
+            for m, cross, both in zip(range(1, size - at + 1), between, within[at + 1 :], strict=True)
+        ]
+        q = max(qs[min_stretch - 1 :])
+        if q > best_q:
+            best, best_q = at, q
     return best, best_q
