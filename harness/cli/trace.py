@@ -15,6 +15,7 @@ from harness.cli.trace_options import (
     tell,
     tell_skipped,
 )
+from harness.cli.trace_reshape import head, merge, sample, slice_, warp
 
 if TYPE_CHECKING:
     from harness.trace.lines import OnBadLine
@@ -25,6 +26,10 @@ _SHOWN = 20
 @click.group()
 def trace() -> None:
     """Look at, check and import traces: files of recorded visits."""
+
+
+for command in (head, slice_, sample, warp, merge):
+    trace.add_command(command)
 
 
 @trace.command()
@@ -65,25 +70,6 @@ def validate(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
     else:
         counts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in totals.items() if key != "digest")
         click.echo(f"{name}: {counts}, {validation.digest}")
-
-
-@trace.command()
-@click.argument("source", metavar="TRACE")
-@click.option("-n", "--visits", type=click.IntRange(min=0), default=10, show_default=True, help="How many visits.")
-@on_bad_line_option
-@output_option
-def head(source: str, visits: int, on_bad_line: OnBadLine, output: str) -> None:
-    """Write the header and the first visits of TRACE: a shorter trace."""
-    from harness.trace.codec import head_lines
-    from harness.trace.lines import BadLines
-    from harness.trace.writer import open_output
-
-    bad = BadLines(on_bad_line)
-    lines = head_lines(source, visits, bad)
-    with open_output(output) as stream:
-        for line in lines:
-            stream.write(line + b"\n")
-    tell_skipped(bad)
 
 
 @trace.command()

@@ -8,12 +8,12 @@ that is the same for all visits of a visitor, so returning visitors stay returni
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import blake2b
 from heapq import heappop, heappush
 
 import msgspec
 
 from harness.plan.arrivals import ArrivalPlan
+from harness.trace.share import share
 from harness.units import NS_PER_S, seconds_to_ns
 
 
@@ -45,16 +45,10 @@ class PlannedVisit(msgspec.Struct, gc=False, array_like=True):
 _decode_head = msgspec.json.Decoder(VisitHead).decode
 
 
-def _share(key: str) -> float:
-    """A number in [0, 1) that depends on the key alone."""
-    # As many bits as a float holds: one more could round up to 1.
-    return (int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big") >> 11) / 2.0**53
-
-
 def _copies(visitor: str, amplify: float) -> int:
     """How many times a visitor comes: the fraction is decided per visitor, so its visits stay together."""
     whole = int(amplify)
-    return whole + (_share(f"amplify/{visitor}") < amplify - whole)
+    return whole + (share(f"amplify/{visitor}") < amplify - whole)
 
 
 def plan_visits(
@@ -127,7 +121,7 @@ def _identify(
                 yield heappop(pending)[2]
             for copy in range(_copies(head.visitor, amplify)):
                 suffix = f"~{copy}{tag}" if copy else tag
-                shift_ns = int(_share(f"shift/{head.visitor}/{suffix}") * NS_PER_S) if copy else 0
+                shift_ns = int(share(f"shift/{head.visitor}/{suffix}") * NS_PER_S) if copy else 0
                 visit = PlannedVisit(at_ns + shift_ns, head.visit, head.visitor, suffix, len(head.steps), line)
                 serial += 1
                 heappush(pending, (visit.due_ns, serial, visit))

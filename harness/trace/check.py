@@ -16,7 +16,8 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from harness.errors import TraceError
-from harness.trace.codec import ReadVisit, read_visits
+from harness.trace.codec import ReadVisit, decoded, open_trace_raw
+from harness.trace.known import KnownTexts
 from harness.trace.lines import BadLines, source_name
 from harness.trace.model import COHORT_PATTERN, ID_PATTERN, Step, Visit
 from harness.wire.validate import check_request
@@ -47,9 +48,9 @@ class TraceChecker:
     """Judges visits in file order; what spans visits (order, double ids, cohorts, returns) is remembered here."""
 
     def __init__(self, *, requests: bool = True) -> None:
-        """`requests` false leaves the requests' bodies alone: for those who only need sound visits, quickly."""
+        """`requests` false asks of a request only that it is JSON: for those who need sound visits, quickly."""
         self._requests = requests
-        self._ids: set[str] = set()
+        self._ids = KnownTexts()
         self._cohorts: set[str] = set()
         self._last_at = 0.0
         # Visitors that are to come again: line of the earlier visit and when it ends at the soonest.
@@ -59,8 +60,8 @@ class TraceChecker:
         """The findings about the next visit; one with an error leaves no mark, as if it were not in the trace."""
         errors = [Finding(line, "error", path, message) for path, message in self._errors(visit)]
         warnings: list[Finding] = []
-        for index, step in enumerate(visit.steps if self._requests else ()):
-            for severity, path, message in _request_findings(step):
+        for index, step in enumerate(visit.steps):
+            for severity, path, message in _request_findings(step, rules=self._requests):
                 found = Finding(line, severity, f"steps[{index}].request{path}", message)
                 (errors if severity == "error" else warnings).append(found)
         if errors:
@@ -137,7 +138,8 @@ class Validation:
         self._bad = bad
         self._checker = TraceChecker(requests=requests)
         self._content = sha256()
-        self.header, self._visits = read_visits(source, bad, tap=self._content.update)
+        self.header_line, self.header, lines = open_trace_raw(source, bad, tap=self._content.update)
+        self._visits = decoded(lines, self._name, bad)
         self.visits = 0
         self.steps = 0
         self.warnings = 0
@@ -169,11 +171,13 @@ class Validation:
         return findings
 
 
-def _request_findings(step: Step) -> Iterator[tuple[Literal["error", "warning"], str, str]]:
+def _request_findings(step: Step, *, rules: bool) -> Iterator[tuple[Literal["error", "warning"], str, str]]:
     try:
         request: Any = orjson.loads(bytes(step.request))
     except orjson.JSONDecodeError as error:
         yield "error", "", str(error)
+        return
+    if not rules:
         return
     if isinstance(request, Mapping):
         recorded = sorted(_RECORDED_IDS & request.keys())

@@ -40,9 +40,17 @@ def open_trace(
     first one raises); lines are not decoded here. `tap` sees every uncompressed byte.
     Raises `TraceError`, naming file and line, for a missing, empty, cut-off or damaged file and for a missing header.
     """
-    bad = bad or BadLines()
+    _, header, lines = open_trace_raw(source, bad or BadLines(), tap=tap)
+    return header, lines
+
+
+def open_trace_raw(
+    source: str | Path, bad: BadLines, *, tap: Callable[[bytes], object] | None = None
+) -> tuple[bytes, Header, Iterator[tuple[int, bytes]]]:
+    """As `open_trace`, with the header's own bytes before it: for those who keep the keys that nobody here knows."""
     lines = read_lines(source, bad, tap=tap)
-    return _read_header(lines, source_name(source), bad)[1], lines
+    raw, header = _read_header(lines, source_name(source), bad)
+    return raw, header, lines
 
 
 def read_visits(
@@ -51,17 +59,18 @@ def read_visits(
     """As `open_trace`, with every line decoded; a line that is no visit goes to `bad`."""
     bad = bad or BadLines()
     header, lines = open_trace(source, bad, tap=tap)
-    return header, _decoded(lines, source_name(source), bad)
+    return header, decoded(lines, source_name(source), bad)
 
 
-def head_lines(source: str | Path, count: int, bad: BadLines | None = None) -> Iterator[bytes]:
-    """A valid trace of the first `count` visits of `source`: its lines unchanged, the header without its totals."""
-    bad = bad or BadLines()
-    lines = read_lines(source, bad)
-    header = orjson.loads(_read_header(lines, source_name(source), bad)[0])
-    yield orjson.dumps({key: value for key, value in header.items() if key not in ("visits", "span_s")})
-    for _, (_, line) in zip(range(count), lines, strict=False):
-        yield line
+def decoded(lines: Iterator[tuple[int, bytes]], name: str, bad: BadLines) -> Iterator[ReadVisit]:
+    """The visits of numbered lines of the file `name`; a line that is none goes to `bad`."""
+    for number, raw in lines:
+        try:
+            visit = decode_visit(raw, f"{name}:{number}")
+        except TraceError as error:
+            bad.add(error)
+        else:
+            yield ReadVisit(number, raw, visit)
 
 
 def decode_visit(raw: bytes, where: str) -> Visit:
@@ -80,7 +89,7 @@ def encode_visit(visit: Visit) -> bytes:
     line: dict[str, Any] = {
         "visit": visit.id,
         "visitor": visit.visitor,
-        "at": _number(visit.at),
+        "at": plain_number(visit.at),
         "cohort": visit.cohort,
         "returns": visit.returns,
     }
@@ -98,21 +107,12 @@ def encode_header(header: Header) -> bytes:
 
 
 def _step(step: Step) -> dict[str, Any]:
-    return {"op": step.op, "think": _number(step.think), "identity": step.identity, "request": step.request}
+    return {"op": step.op, "think": plain_number(step.think), "identity": step.identity, "request": step.request}
 
 
-def _number(seconds: float) -> int | float:
+def plain_number(seconds: float) -> int | float:
+    """The number as a trace writes it: whole ones without `.0`."""
     return int(seconds) if float(seconds).is_integer() else seconds
-
-
-def _decoded(lines: Iterator[tuple[int, bytes]], name: str, bad: BadLines) -> Iterator[ReadVisit]:
-    for number, raw in lines:
-        try:
-            visit = decode_visit(raw, f"{name}:{number}")
-        except TraceError as error:
-            bad.add(error)
-        else:
-            yield ReadVisit(number, raw, visit)
 
 
 def _read_header(lines: Iterator[tuple[int, bytes]], name: str, bad: BadLines) -> tuple[bytes, Header]:

@@ -9,24 +9,22 @@ visitor comes again is known only later, so lines wait in a spool file until the
 from __future__ import annotations
 
 import heapq
-import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import orjson
 
-from harness.errors import StorageError, TraceError
+from harness.errors import TraceError
 from harness.trace.accesslog import PageView
 from harness.trace.codec import encode_visit
 from harness.trace.lines import BadLines
 from harness.trace.model import Header, Step, Visit
+from harness.trace.spool import open_spool
 from harness.trace.useragent import Agent
 from harness.trace.writer import write_trace
 
@@ -35,7 +33,6 @@ WINDOW_S = 120
 # A visit never lasts longer than a monitor session lives (contract section 3); also bounds what waits in memory.
 LONGEST_S = 6 * 3600
 MAX_HELD = 1_000_000
-_SPOOL_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -104,7 +101,7 @@ def import_visits(sessions: Iterable[Session], target: str | Path) -> tuple[int,
     returns = bytearray()
     latest_visit: dict[int, int] = {}
     first_s = last_s = steps = 0
-    with _spool() as spool:
+    with open_spool() as spool:
         for index, session in enumerate(sessions):
             last_s = session.views_s[0]
             first_s = first_s if index else last_s
@@ -129,18 +126,6 @@ def import_visits(sessions: Iterable[Session], target: str | Path) -> tuple[int,
         spool.seek(0)
         write_trace(target, header, (_marked(line, flag) for line, flag in zip(spool, returns, strict=True)))
     return len(returns), steps
-
-
-@contextmanager
-def _spool() -> Iterator[IO[bytes]]:
-    """A temporary file, in memory while it is small; a full disk is a `StorageError`."""
-    try:
-        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
-            yield spool
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise StorageError(f"{tempfile.gettempdir()}: temporary space: {error.strerror}: set TMPDIR") from error
 
 
 def _visit(index: int, session: Session, first_s: int, *, came_before: bool) -> Visit:

@@ -1,19 +1,22 @@
-"""What a trace holds, in numbers: one pass, in memory that grows with the visitors only.
+"""What a trace holds, in numbers: one pass, in constant memory but for some 16 bytes a visitor.
 
-Quantiles of think times come from counts of values rounded to three digits (off by at most 0.5 %). Concurrency is
-estimated from think times alone, as if every call were answered at once: a real run has at least as many visits open.
+Quantiles of think times come from counts of values rounded to three digits (off by at most 0.5 %). How visits arrive,
+overlap and begin sessions is measured in `harness.trace.arrivals`, `openvisits` and `newsessions`.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
 
+from harness.trace.arrivals import Arrivals
+from harness.trace.known import KnownTexts
 from harness.trace.model import Visit
+from harness.trace.newsessions import NewSessions
+from harness.trace.openvisits import OpenVisits
 
 QUANTILES = (0.5, 0.9, 0.99)
 
@@ -30,11 +33,12 @@ class TraceStat:
         self.identities: Counter[str] = Counter()
         self.cohorts: Counter[str] = Counter()
         self.attribute_types: Counter[str] = Counter()
-        self._visitors: set[str] = set()
+        self._visitors = KnownTexts()
         self._thinks_ms: Counter[int] = Counter()
         self._think_total_s = 0.0
-        self._arrivals = _Arrivals()
-        self._open = _Open()
+        self._arrivals = Arrivals()
+        self._open = OpenVisits()
+        self._sessions = NewSessions()
 
     def add(self, visit: Visit) -> None:
         """Count one visit."""
@@ -54,10 +58,12 @@ class TraceStat:
                 self._think_total_s += step.think
         self._arrivals.add(visit.at)
         self._open.add(visit.at, sum(thinks_s))
+        self._sessions.add(visit)
 
     def to_obj(self) -> dict[str, Any]:
-        """Plain data for JSON; names carry units, and what cannot be measured is null."""
+        """Ends the counting. Plain data for JSON; names carry units, and what cannot be measured is null."""
         thinks = self._thinks_ms.total()
+        mean_open, curve = self._open.curve()
         return {
             "visits": self.visits,
             "visitors": len(self._visitors),
@@ -75,6 +81,16 @@ class TraceStat:
                 "max": max(self._thinks_ms) / 1000 if thinks else None,
             },
             "peak_open_visits": self._open.peak,
+            "open_visits": {
+                "mean": round(mean_open, 2) if mean_open is not None else None,
+                "peak": self._open.peak,
+                "curve": {
+                    "bin_s": curve.bin_s,
+                    "mean": [round(total / curve.bin_s, 2) for total in curve.sums],
+                    "peak": curve.peaks,
+                },
+            },
+            "new_sessions": self._sessions.to_obj(),
             "ops": dict(self.ops.most_common()),
             "identities": dict(self.identities.most_common()),
             "cohorts": dict(self.cohorts.most_common()),
@@ -85,16 +101,27 @@ class TraceStat:
         """A table for people, one line each."""
         data = self.to_obj()
         share = f"{self.multi_step_visits / self.visits:.0%}" if self.visits else "none"
-        arrivals, think = data["arrivals"], data["think_s"]
         yield f"visits       {self.visits} by {data['visitors']} visitors, {self.returns} come again"
         yield f"steps        {self.steps}, {data['steps_per_visit']} per visit; {share} of the visits have several"
+        arrivals, think, sessions = data["arrivals"], data["think_s"], data["new_sessions"]
         yield f"span         {data['span_s']} s, last step at {data['last_step_s']} s or later"
         yield (
             f"arrivals     {arrivals['mean_hz']}/s on average, {arrivals['peak_hz']}/s in the busiest second,"
-            f" index of dispersion {arrivals['dispersion']}"
+            f" gaps vary by {arrivals['gap_cv']} of their mean"
         )
+        windows = ", ".join(f"{value} at {width}" for width, value in arrivals["dispersion_by_window"].items() if value)
+        yield f"dispersion   {windows or 'the trace is too short'} (1 is Poisson)"
         yield f"think times  p50 {think['p50']} s, p90 {think['p90']} s, p99 {think['p99']} s, max {think['max']} s"
-        yield f"open visits  {data['peak_open_visits']} at the peak, or more (think times only)"
+        yield (
+            f"open visits  {data['peak_open_visits']} at the peak, {data['open_visits']['mean']} on average, or more"
+            " (think times only)"
+        )
+        yield f"             {self._open.curve()[1].bars()}"
+        yield (
+            f"sessions     {sessions['count']} new ones, {sessions['mean_per_min']} a minute,"
+            f" {sessions['peak_per_min']} in the busiest"
+        )
+        yield f"             {self._sessions.bars()}"
         for title in ("ops", "identities", "cohorts", "attribute_types"):
             counts = ", ".join(f"{name} {count}" for name, count in data[title].items())
             yield f"{title.replace('_types', 's'):<12} {counts or 'none'}"
@@ -105,66 +132,6 @@ class TraceStat:
             return [None for _ in QUANTILES]
         values = sorted(self._thinks_ms.items())
         return [_rank(values, max(1, -int(-q * total // 1))) / 1000 for q in QUANTILES]
-
-
-class _Arrivals:
-    """Visits per second of the trace: mean, peak, and variance over mean (1 for a Poisson process)."""
-
-    def __init__(self) -> None:
-        self._first_s = 0.0
-        self._last_s = 0.0
-        self._count = 0
-        self._second = 0
-        self._in_second = 0
-        self._peak = 0
-        self._squares = 0
-
-    def add(self, at_s: float) -> None:
-        if not self._count:
-            self._first_s = at_s
-            self._second = int(at_s)
-        if int(at_s) != self._second:
-            self._close_second()
-            self._second = int(at_s)
-        self._count += 1
-        self._in_second += 1
-        self._last_s = at_s
-
-    @property
-    def span_s(self) -> float:
-        return self._last_s - self._first_s
-
-    def to_obj(self) -> dict[str, float | None]:
-        seconds = int(self._last_s) - int(self._first_s) + 1
-        mean = self._count / seconds
-        squares = self._squares + self._in_second**2
-        variance = squares / seconds - mean**2
-        return {
-            "mean_hz": round(mean, 4),
-            "peak_hz": max(self._peak, self._in_second),
-            "dispersion": round(variance / mean, 3) if mean else None,
-        }
-
-    def _close_second(self) -> None:
-        self._peak = max(self._peak, self._in_second)
-        self._squares += self._in_second**2
-        self._in_second = 0
-
-
-class _Open:
-    """How many visits overlap, from their starts (in order) and their lengths."""
-
-    def __init__(self) -> None:
-        self._ends_s: list[float] = []
-        self.peak = 0
-        self.last_end_s = 0.0
-
-    def add(self, at_s: float, length_s: float) -> None:
-        while self._ends_s and self._ends_s[0] < at_s:
-            heapq.heappop(self._ends_s)
-        heapq.heappush(self._ends_s, at_s + length_s)
-        self.peak = max(self.peak, len(self._ends_s))
-        self.last_end_s = max(self.last_end_s, at_s + length_s)
 
 
 def _attribute_types(request: bytes) -> Iterator[str]:

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from harness.errors import StorageError, TraceError, UsageError
-from harness.trace.codec import encode_header, encode_visit, head_lines, open_trace, read_visits
+from harness.trace.codec import encode_header, encode_visit, open_trace, read_visits
 from harness.trace.digest import trace_digest
 from harness.trace.lines import BadLines
 from harness.trace.model import Header, Step, Visit
@@ -110,15 +110,6 @@ def test_deep_nesting_is_a_bad_line(tmp_path: Path) -> None:
     bad = BadLines("skip")
     assert list(read_visits(trace_file(tmp_path, HEADER, deep), bad)[1]) == []
     assert bad.count == 1
-
-
-def test_head_keeps_lines_and_unknown_keys(tmp_path: Path) -> None:
-    """A head is a valid trace: lines unchanged, the header's own keys kept, its totals gone."""
-    path = trace_file(tmp_path, HEADER, LINE, LINE)
-    header, *lines = head_lines(path, 1)
-    assert json.loads(header) == {"harness_trace": 1, "source": "s", "mine": {"k": 1}}
-    assert lines == [LINE]
-    assert len(list(head_lines(path, 0))) == 1
 
 
 @pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.gz", "t.jsonl.zst"])

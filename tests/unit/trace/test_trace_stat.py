@@ -45,10 +45,29 @@ def test_whole_result() -> None:
         "arrivals": {
             "mean_hz": 0.8,
             "peak_hz": 2,
+            "gap_cv": round(statistics.pstdev([0.5, 0.2, 2.8]) / (3.5 / 3), 3),
             "dispersion": round(statistics.pvariance([1, 2, 0, 0, 1]) / 0.8, 3),
+            "dispersion_by_window": {
+                "1s": round(statistics.pvariance([1, 2, 0, 0, 1]) / 0.8, 3),
+                "10s": None,
+                "60s": None,
+                "600s": None,
+            },
         },
         "think_s": {"count": 2, "mean": 1.5, "p50": 1.0, "p90": 2.0, "p99": 2.0, "max": 2.0},
         "peak_open_visits": 2,
+        # Open from 0.5 to 3.5; the others last no time.
+        "open_visits": {
+            "mean": round(3 / 3.5, 2),
+            "peak": 2,
+            "curve": {"bin_s": 1.0, "mean": [0.5, 1.0, 1.0, 0.5, 0.0], "peak": [1, 2, 1, 1, 1]},
+        },
+        "new_sessions": {
+            "count": 4,
+            "mean_per_min": 4.0,
+            "peak_per_min": 4,
+            "curve": {"bin_s": 60.0, "mean_per_min": [4.0]},
+        },
         "ops": {"get_engagement": 4, "update": 2},
         "identities": {"fresh": 4, "chain": 2},
         "cohorts": {"all": 3, "mobile": 1},
