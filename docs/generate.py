@@ -17,7 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from harness.cli.main import cli
 from harness.config.settings import Setting
 from harness.config.table import BY_NAME, SETTINGS
-from harness.export.prometheus import MetricsPage, RunState
+from harness.export.prometheus import MetricsPage
+from harness.export.state import CapacityState, RunState
+from harness.export.text_format import encode_text
 from harness.judge import threshold
 from harness.measure.histogram import Histogram
 from harness.measure.names import MEASURES
@@ -175,16 +177,21 @@ def metrics_page() -> str:
         NOTICE,
         "# Metrics",
         "`harness run` serves them at `http://127.0.0.1:9646/metrics` (`--metrics ADDR|off`), in the Prometheus text "
-        "format 0.0.4, from the master alone. Units are base units. Counters and histograms cover the whole run, the "
+        "format 0.0.4, in OpenMetrics 1.0 or in protobuf, as the scraper prefers, from the master alone. Units are "
+        "base units. Counters and histograms cover the whole run, the "
         "warm-up included, and stand at zero before the first call. After the run the endpoint waits for one more "
-        f"scrape, `--linger` at most, if somebody scraped. With one cohort and one threshold a page has {series} "
-        "series.",
+        f"scrape, `--linger` at most, if somebody scraped. With one cohort, one threshold and load steps a page has "
+        f"{series} series.",
         table(("name", "type", "labels", ""), rows),
         "## Label values",
         "Sets are closed: ids, URLs and texts of the target never become labels. Cohorts come from the trace; beyond "
         "five the rest is `(other)`, where visits stand too that the master alone knows of (lost, undealt).",
         table(("label", "values"), [(code(label), label_values(label, found)) for label, found in values.items()]),
-        "Histograms have classic buckets; times that thresholds name are added to the edges of response time, service "
+        "`harness_capacity_*` are there in runs that hold several rates one after another (`--arrivals "
+        "'constant:20/s:1m,constant:40/s:1m'`): each held rate is a step, its first fifth left out; the series speak "
+        "of the newest finished one.",
+        "Histograms have classic buckets, and in protobuf native ones, too (schema 6: 1.1 % wide); times that "
+        "thresholds name are added to the edges of response time, service "
         "time and time to available. `harness_latency_seconds` holds exact quantiles of the run so far, from the "
         "harness's own histogram: prefer it to `histogram_quantile` for headline numbers, and never average it.",
     ]
@@ -206,9 +213,22 @@ def example_page() -> bytes:
         achieved_rate_hz=1.0,
         worker_cpu_ratio={"worker-1": 0.1},
         slo_ok={"p95(response_time) < 500ms": True},
+        capacity=CapacityState(
+            step_rate_hz=1.0,
+            step_achieved_hz=1.0,
+            step_goodput_hz=1.0,
+            step_concurrency=1.0,
+            step_latency_s=dict.fromkeys(("p50", "p95", "p99"), 0.001),
+            step_availability=1.0,
+            step_ok={"p95(response_time) < 500ms": True},
+            rate_hz=dict.fromkeys(("at_least", "below"), 1.0),
+            usl=dict.fromkeys(("lambda", "sigma", "kappa", "knee", "peak"), 1.0),
+        ),
     )
     info = {"run_id": "…", "scenario": "…", "trace": "…", "version": "…"}
-    return MetricsPage(run_info=info, cohorts=["all"]).render(snapshot, state)
+    page = MetricsPage(run_info=info, cohorts=["all"])
+    page.add(snapshot)
+    return encode_text(page.page(state))
 
 
 def label_values(label: str, found: Iterable[str]) -> str:
@@ -218,6 +238,10 @@ def label_values(label: str, found: Iterable[str]) -> str:
         "worker": "`worker-1`, `worker-2`, … in the order in which they joined",
         "slo": "the threshold as it was written",
         "le": "seconds",
+        "bound": "`at_least`: the highest rate that held every threshold, no lower one being broken; `below`: the "
+        "lowest that was broken",
+        "parameter": "`lambda` in 1/s, `sigma`, `kappa`; `knee` (attempts in flight) and `peak` (1/s) where the steps "
+        "reach them",
         "run_id": "of `manifest.json`",
         "scenario": "name of the trace file",
         "trace": "digest of the trace",

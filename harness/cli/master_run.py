@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from time import monotonic_ns, sleep
+from time import monotonic_ns
 from typing import Any
 
 import msgspec
 
 import harness
+from harness.cli.run_metrics import RunMetrics
 from harness.config.build import public_config
 from harness.config.model import RunConfig
 from harness.errors import ExitCode, StorageError
-from harness.export.http import MetricsServer
-from harness.export.prometheus import MetricsPage, RunState
+from harness.export.state import RunState
 from harness.fleet.master import Conductor
 from harness.fleet.member import Member
 from harness.fleet.messages import FromMaster
@@ -44,7 +44,6 @@ from harness.trace.lines import BadLines
 from harness.units import NS_PER_MS, NS_PER_S
 
 _PROGRESS_NS = NS_PER_S
-_LINGER_TURN_S = 0.1
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 # Counters that the availability intervals are drawn from: all that is kept of each second in memory.
 _KEPT = frozenset({"first_attempts", "first_available", "steps"})
@@ -65,18 +64,12 @@ class MasterRun:
         self._thresholds = parse_thresholds(config.thresholds)
         self._arrivals = parse_arrivals(config.arrivals)
         self._began = datetime.now(UTC)
-        self._server = MetricsServer(config.metrics) if config.metrics is not None else None
-        self._page = MetricsPage(
-            run_info={
-                "run_id": config.run_id,
-                "scenario": config.scenario,
-                "trace": config.trace_digest,
-                "version": harness.__version__,
-            },
-            slo_edges_ns=[int(slo.limit) for slo in self._thresholds if slo.subject.endswith(("_time", "_available"))],
-        )
+        self._metrics: RunMetrics | None = None
+        if config.metrics is not None:
+            self._metrics = RunMetrics(config.metrics, config, self._thresholds, self._arrivals, self._plan_end_ns())
         self._folder = RunFolder.create(Path(config.out_dir), self._manifest())
         self._storage_error: StorageError | None = None
+        self._planned = 0
         self._series: list[dict[str, Any]] = []
         self._kept: list[tuple[int, Snapshot]] = []
         self._measured = Snapshot()
@@ -144,6 +137,9 @@ class MasterRun:
             workers=len(conductor.members),
         )
         self._series.append(line)
+        self._planned += planned or 0
+        if self._metrics is not None:
+            self._metrics.add(second, snapshot)
         if second * NS_PER_S >= self._config.warmup_ns:
             self._measured.merge(snapshot)
             kept = {key: count for key, count in snapshot.counters.items() if key[0] in _KEPT}
@@ -217,19 +213,31 @@ class MasterRun:
         return self.conductor.dealer.last_due_ns if end_ns is None else end_ns
 
     def _publish(self, now_ns: int) -> None:
-        if self._server is not None:
-            self._server.publish(self._page.render(self.conductor.whole, self._state(now_ns)))
+        if self._metrics is not None:
+            self._metrics.publish(self._state(now_ns, self._metrics))
 
-    def _state(self, now_ns: int) -> RunState:
+    def _state(self, now_ns: int, metrics: RunMetrics) -> RunState:
         conductor = self.conductor
         offset_ns = max(0, now_ns - conductor.t0_ns) if conductor.t0_ns else 0
         running = offset_ns > 0
         planned_hz = self._arrivals.rate_at_hz(offset_ns) if running else None
         if running and planned_hz is None and self._config.closed_slots is None:
             planned_hz = float(conductor.dealer.planned_by_second.get(offset_ns // NS_PER_S, 0))
+        phase = self._phase(now_ns)
+        totals = conductor.ledger.totals()
+        # What is undealt while the run goes on is not an end yet.
+        master_only = {(what, "lost"): books["lost"] for what, books in totals.items()}
+        if phase == "ended":
+            master_only |= {(what, "undealt"): books["undealt"] for what, books in totals.items()}
+        measured_s = (offset_ns - self._config.warmup_ns) / NS_PER_S
+        slo_ok = self._slo_ok
+        if self._verdict is None:
+            slo_ok = metrics.thresholds_so_far(self._measured, measured_s)
         return RunState(
-            phase=self._phase(now_ns),
+            phase=phase,
             planned_rate_hz=planned_hz,
+            visits_planned=totals["visits"]["planned"] if phase == "ended" else self._planned,
+            master_only=master_only,
             achieved_rate_hz=float(self._series[-1]["started"]) if self._series else None,
             workers={
                 "expected": self._config.expect_workers,
@@ -242,7 +250,7 @@ class MasterRun:
                 for member in conductor.everyone()
                 if member.cpu_window_ns
             },
-            slo_ok=self._slo_ok,
+            slo_ok=slo_ok,
             verdict=self._verdict,
         )
 
@@ -266,8 +274,8 @@ class MasterRun:
                 return int(exit_code)
             return self._finish_run(conductor)
         finally:
-            if self._server is not None:
-                self._server.close()
+            if self._metrics is not None:
+                self._metrics.close()
 
     def _finish_run(self, conductor: Conductor) -> int:
         summary = self._judged(conductor)
@@ -285,10 +293,11 @@ class MasterRun:
                 "summary": summary,
                 "out_dir": self._config.out_dir,
                 "text": render_text(summary),
-                "lingers": self._server is not None and self._server.scrapes > 0,
+                "lingers": self._metrics is not None and self._metrics.scraped,
             }
         )
-        self._linger()
+        if self._metrics is not None:
+            self._metrics.linger()
         return int(summary["verdict"]["exit_code"])
 
     def _judged(self, conductor: Conductor) -> dict[str, Any]:
@@ -369,15 +378,6 @@ class MasterRun:
         if conductor.interrupted is not None:
             return "interrupted", conductor.interrupted
         return "finished", ""
-
-    def _linger(self) -> None:
-        """Waits until what the page says now was scraped once more, if anybody scraped at all."""
-        server = self._server
-        if server is None or not server.scrapes:
-            return
-        scrapes, until_ns = server.scrapes, monotonic_ns() + self._config.linger_ns
-        while server.scrapes == scrapes and monotonic_ns() < until_ns:
-            sleep(_LINGER_TURN_S)
 
 
 def _worker_facts(member: Member) -> WorkerFacts:

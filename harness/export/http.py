@@ -1,8 +1,9 @@
 """`MetricsServer`: serves the latest metrics page, in a thread or, in a gevent-patched process, in a greenlet.
 
-A scrape costs one copy of bytes that are ready; nothing is rendered here. Head and body leave in one write, because
-two writes cost a keep-alive client 40 ms. Only standard-library sockets and threads are used, so the same code works
-patched and unpatched; the accept loop blocks in `accept` rather than polling.
+A scrape costs one copy of bytes that are ready; nothing is rendered here. A format that was not asked for lately is not
+there yet: the first scraper that would like it gets the plain text, which all of them take, and the next page has it.
+Head and body leave in one write, because two writes cost a keep-alive client 40 ms. Only standard-library sockets and
+threads are used, so the same code works patched and unpatched; the accept loop blocks in `accept` rather than polling.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import errno
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from harness.errors import UsageError
-from harness.export.text_format import CONTENT_TYPE
+from harness.export.negotiation import preferred
+from harness.export.text_format import TEXT
 
 _IDLE_S = 60
+_WANTED_S = 120
+_MAX_CONNECTIONS = 64
 _PAUSE_S = 0.1
 _BUFFER_BYTES = 1 << 20
 _PORT_PROBLEMS = {
@@ -37,7 +42,10 @@ class MetricsServer:
         Raises `UsageError` when the address makes no sense or cannot be listened on.
         """
         host, port = _host_port(addr)
-        self._page = b""
+        self._pages: Mapping[str, bytes] = {TEXT: b""}
+        self._number = 0
+        self._served = 0
+        self._asked: dict[str, float] = {}
         self._scrapes = 0
         self._closed = False
         self._lock = threading.Lock()
@@ -52,24 +60,39 @@ class MetricsServer:
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/metrics"
         threading.Thread(target=self._accept, name="metrics", daemon=True).start()
 
-    def publish(self, page: bytes) -> None:
-        """From now on `page` (text format 0.0.4) is what a scrape gets."""
-        self._page = page
+    def publish(self, pages: Mapping[str, bytes]) -> None:
+        """From now on `pages` are what a scrape gets, by content type; `TEXT` must be among them."""
+        self._pages, self._number = pages, self._number + 1
 
     @property
-    def page(self) -> bytes:
-        """The page published last; empty before the first."""
-        return self._page
+    def wanted(self) -> set[str]:
+        """The content types that the next page should come in: `TEXT`, and those asked for in the last two minutes."""
+        since_s = time.monotonic() - _WANTED_S
+        return {TEXT, *(content_type for content_type, asked_s in list(self._asked.items()) if asked_s >= since_s)}
 
     @property
     def scrapes(self) -> int:
         """How many pages were sent completely."""
         return self._scrapes
 
-    def count_scrape(self) -> None:
-        """Called by a connection that has sent a page."""
+    @property
+    def newest_was_served(self) -> bool:
+        """Whether the page published last was sent completely to somebody."""
+        return 0 < self._number == self._served
+
+    def answer(self, accept: str) -> tuple[str, bytes, int]:
+        """Content type, page and the page's number for a request with this Accept header."""
+        best = preferred(accept)
+        self._asked[best] = time.monotonic()
+        number, pages = self._number, self._pages
+        content_type = best if best in pages else TEXT
+        return content_type, pages[content_type], number
+
+    def count_scrape(self, number: int) -> None:
+        """Called by a connection that has sent the page with this number."""
         with self._lock:
             self._scrapes += 1
+            self._served = max(self._served, number)
 
     def close(self) -> None:
         """Stops listening and ends all connections; calling it twice does no harm."""
@@ -87,6 +110,9 @@ class MetricsServer:
                 if self._closed:
                     return
                 time.sleep(_PAUSE_S)  # out of descriptors: that passes, and the endpoint must survive it
+                continue
+            if len(self._connections) >= _MAX_CONNECTIONS:
+                connection.close()  # scrapers that hold on to everything they open must not exhaust the master
                 continue
             self._connections.add(connection)
             threading.Thread(target=self._serve, args=(connection,), name="scrape", daemon=True).start()
@@ -119,12 +145,14 @@ class _Scrape(BaseHTTPRequestHandler):
         if self.path.partition("?")[0] != "/metrics":
             self._reply(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"the metrics are at /metrics\n")
             return
-        self._reply(HTTPStatus.OK, CONTENT_TYPE, self._metrics.page)
-        self._metrics.count_scrape()
+        content_type, page, number = self._metrics.answer(self.headers.get("Accept", ""))
+        self._reply(HTTPStatus.OK, content_type, page)
+        self._metrics.count_scrape(number)
 
     def _reply(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
+        self.send_header("Vary", "Accept")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -1,12 +1,13 @@
 """The closed label sets of the metrics page, and its bucket edges (interfaces sections 3 and 5).
 
-With 5 cohorts and 5 SLO edges the page stays below 500 series; a test counts them.
+With 5 cohorts, 3 SLO edges and load steps the page stays below 500 series; a test counts them. `internal_error` has no
+zeros: it ends the run, and is shown when it was counted.
 """
 
 from __future__ import annotations
 
-from harness.measure.names import OUTCOMES, RESULTS
-from harness.units import NS_PER_S, NS_PER_US
+from harness.measure.names import RESULTS, SETTLED_STEPS
+from harness.units import NS_PER_US
 
 OTHER_COHORT = "(other)"
 PHASES = ("starting", "warmup", "measure", "drain", "ended")
@@ -16,12 +17,14 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
 # What an operation cannot come to is not on the page.
 RESULTS_BY_OP = {
-    "get_engagement": tuple(name for name in RESULTS if name != "accepted"),
-    "update": tuple(name for name in RESULTS if name not in ("available", "not_available", "loading")),
+    "get_engagement": tuple(name for name in RESULTS if name not in ("accepted", "internal_error")),
+    "update": tuple(
+        name for name in RESULTS if name not in ("available", "not_available", "loading", "internal_error")
+    ),
 }
 OUTCOMES_BY_OP = {
-    "get_engagement": tuple(name for name in OUTCOMES if name not in ("accepted", "skipped")),
-    "update": tuple(name for name in OUTCOMES if name not in ("available", "not_available")),
+    "get_engagement": tuple(name for name in SETTLED_STEPS if name not in ("accepted", "skipped")),
+    "update": tuple(name for name in SETTLED_STEPS if name not in ("available", "not_available")),
 }
 
 REPLY_EDGES_NS = tuple(
@@ -38,8 +41,3 @@ CONNECT_EDGES_NS = tuple(
 DELAY_EDGES_NS = tuple(
     us * NS_PER_US for us in (100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000)
 )
-
-
-def edge_text(edge_ns: int) -> str:
-    """An edge given in ns as it stands in `le`: seconds without superfluous zeros."""
-    return f"{edge_ns // NS_PER_S}.{edge_ns % NS_PER_S:09d}".rstrip("0").rstrip(".")

@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "sim": {"wire", "visitor", "plan", "config", "trace.model"},
     "engine": {"visitor", "wire", "config", "trace.model"},
     "fleet": {"engine", "measure", "plan", "visitor", "config", "wire", "trace.model"},
+    "capacity": {"judge", "measure", "plan"},
     "export": {"measure"},
     "report": {"judge", "measure"},
     "store": {"measure", "judge"},

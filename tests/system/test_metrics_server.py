@@ -12,6 +12,9 @@ import pytest
 
 from harness.errors import UsageError
 from harness.export.http import MetricsServer
+from harness.export.protobuf import PROTOBUF
+from harness.export.text_format import OPENMETRICS, TEXT
+from tests.system.harness_run import wait_until
 
 pytestmark = pytest.mark.system
 
@@ -19,8 +22,9 @@ PATCHED = """
 from gevent import monkey; monkey.patch_all()
 import gevent, http.client
 from harness.export.http import MetricsServer
+from harness.export.text_format import TEXT
 server = MetricsServer("127.0.0.1:0")
-server.publish(b"x 1\\n" * 100_000)
+server.publish({TEXT: b"x 1\\n" * 100_000})
 turns = 0
 def count():
     global turns
@@ -55,16 +59,65 @@ def test_the_latest_page_is_served_and_counted(server: MetricsServer) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     content_type = "text/plain; version=0.0.4; charset=utf-8"
     assert get(connection, "/metrics") == (200, content_type, b"")
-    server.publish(b"harness_up 1\n")
+    server.publish({TEXT: b"harness_up 1\n"})
     assert get(connection, "/metrics?name[]=harness_up") == (200, content_type, b"harness_up 1\n")
     assert get(connection, "/")[0] == 404
     assert server.scrapes == 2
     assert server.url == f"http://127.0.0.1:{server.port}/metrics"
 
 
+def test_a_format_comes_with_the_next_page_after_it_was_asked_for(server: MetricsServer) -> None:
+    """Who prefers protobuf or OpenMetrics gets text until a page was made in that format, and then that format."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    assert server.wanted == {TEXT}
+    server.publish({TEXT: b"text"})
+    for accept, content_type in (
+        ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OPENMETRICS),
+        (f"{PROTOBUF},application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5", PROTOBUF),
+    ):
+        connection.request("GET", "/metrics", headers={"Accept": accept})
+        reply = connection.getresponse()
+        assert (reply.getheader("Content-Type"), reply.read()) == (TEXT, b"text")
+        assert content_type in server.wanted
+        server.publish({TEXT: b"text", content_type: b"finer"})
+        connection.request("GET", "/metrics", headers={"Accept": accept})
+        reply = connection.getresponse()
+        assert (reply.getheader("Content-Type"), reply.read()) == (content_type, b"finer")
+
+
+def test_a_page_is_served_when_that_page_was_sent(server: MetricsServer) -> None:
+    """A scrape of an older page does not count as one of the newest."""
+    assert not server.newest_was_served
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    for number in (1, 2):
+        server.publish({TEXT: b"%d" % number})
+        assert not server.newest_was_served
+        assert get(connection, "/metrics")[2] == b"%d" % number
+        assert server.newest_was_served
+
+
+def test_scrapers_that_hold_on_to_everything_exhaust_nothing(server: MetricsServer) -> None:
+    """Beyond 64 open connections new ones are hung up on, and there is room again when one of them goes."""
+    held = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(64)]
+    server.publish({TEXT: b"harness_up 1\n"})
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as refused:
+        assert refused.recv(1) == b""
+    for each in held:
+        each.close()
+
+    def served() -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        try:
+            return get(connection, "/metrics")[2] == b"harness_up 1\n"
+        except (http.client.HTTPException, OSError):
+            return False
+
+    wait_until(served, 10, "room for a scraper")
+
+
 def test_a_scraper_that_hangs_does_not_hold_up_others(server: MetricsServer) -> None:
     """A connection that never sends its request leaves the next one served, and close ends it."""
-    server.publish(b"harness_up 1\n")
+    server.publish({TEXT: b"harness_up 1\n"})
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as silent:
         silent.sendall(b"GET /met")
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)

@@ -8,14 +8,16 @@ import shutil
 import subprocess
 from math import inf
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.export.labels import edge_text
-from harness.export.prometheus import MetricsPage, RunState
-from harness.export.text_format import Page
+from harness.export.families import Page
+from harness.export.prometheus import MetricsPage
+from harness.export.state import CapacityState, RunState
+from harness.export.text_format import edge_text, encode_text
 from harness.measure.histogram import Histogram
-from harness.measure.names import CHAIN_EVENTS, CONNECTION_EVENTS, VISIT_ENDS
+from harness.measure.names import CHAIN_EVENTS, CONNECTION_EVENTS, SETTLED_VISITS
 from harness.measure.snapshot import Snapshot
 from harness.units import NS_PER_MS, NS_PER_S
 
@@ -37,6 +39,12 @@ def samples(page: bytes) -> Samples:
     return found
 
 
+def rendered(page: MetricsPage, snapshot: Snapshot, of: RunState) -> bytes:
+    """The text of `page` after `snapshot` was added to it."""
+    page.add(snapshot)
+    return encode_text(page.page(of))
+
+
 def value(found: Samples, name: str, **labels: str) -> float:
     return found[name, frozenset(labels.items())]
 
@@ -46,7 +54,7 @@ def busy() -> Snapshot:
     snapshot = Snapshot()
     numbers = itertools.count(1)
     for cohort in COHORTS:
-        for end in VISIT_ENDS:
+        for end in SETTLED_VISITS:
             snapshot.counters["visits", cohort, end] = next(numbers)
         for op, result, outcome in (
             ("get_engagement", "available", "available"),
@@ -80,13 +88,26 @@ def state() -> RunState:
         worker_cpu_ratio={"w1": 0.25, "w2": 0.5},
         slo_ok={"p99(response_time) < 800ms": True, 'odd "label"\\\n': False},
         verdict=None,
+        visits_planned=21,
+        master_only={("visits", "lost"): 4, ("steps", "undealt"): 9},
+        capacity=CapacityState(
+            step_rate_hz=40.0,
+            step_achieved_hz=39.9,
+            step_goodput_hz=88.5,
+            step_concurrency=3.25,
+            step_latency_s={"p50": 0.01, "p95": 0.02, "p99": inf},
+            step_availability=0.97,
+            step_ok={"p99(response_time) < 800ms": True, "availability(eventual) > 99%": False},
+            rate_hz={"at_least": 20.0, "below": 40.0},
+            usl={"lambda": 90.0, "sigma": 0.02, "kappa": 0.001, "knee": 31.3, "peak": 900.0},
+        ),
     )
 
 
 def test_every_counter_arrives_with_its_value() -> None:
     """Each counter of the snapshot is one series with the very value, whatever its labels."""
     snapshot = busy()
-    found = samples(MetricsPage(run_info=INFO).render(snapshot, state()))
+    found = samples(rendered(MetricsPage(run_info=INFO), snapshot, state()))
     names = {
         "visits": ("cohort", "outcome"),
         "steps": ("op", "cohort", "outcome"),
@@ -98,14 +119,20 @@ def test_every_counter_arrives_with_its_value() -> None:
         if key[0] in names:
             labels = dict(zip(names[key[0]], key[1:], strict=True))
             assert value(found, f"harness_{key[0]}_total", **labels) == count
+    of_master = {"visits": 4, "steps": 9}
     for counter in names:
         page_total = sum(number for (name, _), number in found.items() if name == f"harness_{counter}_total")
-        assert page_total == sum(count for key, count in snapshot.counters.items() if key[0] == counter)
+        counted = sum(count for key, count in snapshot.counters.items() if key[0] == counter)
+        assert page_total == counted + of_master.get(counter, 0)
+    assert value(found, "harness_visits_total", cohort="(other)", outcome="lost") == 4
+    assert value(found, "harness_steps_total", op="(any)", cohort="(other)", outcome="undealt") == 9
+    assert value(found, "harness_arrivals_total", kind="planned") == 21
+    assert value(found, "harness_arrivals_total", kind="started") == 20
 
 
 def test_facts_about_the_run_arrive() -> None:
     """Gauges carry the state that was given, label values with quotes, backslashes and newlines included."""
-    found = samples(MetricsPage(run_info=INFO).render(busy(), state()))
+    found = samples(rendered(MetricsPage(run_info=INFO), busy(), state()))
     assert value(found, "harness_visits_open") == 12
     assert value(found, "harness_planned_rate_hz") == 50
     assert value(found, "harness_achieved_rate_hz") == 49.5
@@ -118,12 +145,39 @@ def test_facts_about_the_run_arrive() -> None:
     assert [value(found, "harness_verdict", status=status) for status in ("PASS", "FAIL", "INVALID")] == [0, 0, 0]
 
 
+def test_load_steps_arrive() -> None:
+    """What the newest load step and all of them have shown stands in gauges with the very values."""
+    found = samples(rendered(MetricsPage(run_info=INFO), busy(), state()))
+    capacity = {key: number for key, number in found.items() if key[0].startswith("harness_capacity_")}
+    assert {
+        (name.removeprefix("harness_capacity_"), *dict(labels).values()): n for (name, labels), n in capacity.items()
+    } == {
+        ("step_rate_hz",): 40,
+        ("step_achieved_hz",): 39.9,
+        ("step_goodput_hz",): 88.5,
+        ("step_concurrency",): 3.25,
+        ("step_latency_seconds", "p50"): 0.01,
+        ("step_latency_seconds", "p95"): 0.02,
+        ("step_latency_seconds", "p99"): inf,
+        ("step_availability_ratio",): 0.97,
+        ("step_ok", "p99(response_time) < 800ms"): 1,
+        ("step_ok", "availability(eventual) > 99%"): 0,
+        ("rate_hz", "at_least"): 20,
+        ("rate_hz", "below"): 40,
+        ("usl", "lambda"): 90,
+        ("usl", "sigma"): 0.02,
+        ("usl", "kappa"): 0.001,
+        ("usl", "knee"): 31.3,
+        ("usl", "peak"): 900,
+    }
+
+
 def test_histograms_have_the_slo_as_an_edge() -> None:
     """At an SLO's edge the bucket counts exactly the values that meet it; the rest agrees with a sorted list."""
-    found = samples(MetricsPage(run_info=INFO, slo_edges_ns=SLO_EDGES_NS).render(busy(), state()))
+    found = samples(rendered(MetricsPage(run_info=INFO, slo_edges_ns=SLO_EDGES_NS), busy(), state()))
     values_s = [0.001, 0.002, 0.04, 0.799, 0.8, 0.9, 3.0] * len(COHORTS)
     name = "harness_response_time_seconds"
-    for edge in ("0.001", "0.005", "0.25", "0.8", "1", "2", "5", "60"):
+    for edge in ("0.001", "0.005", "0.25", "0.8", "1.0", "2.0", "5.0", "60.0"):
         expected = sum(each <= float(edge) for each in values_s)
         assert value(found, f"{name}_bucket", op="get_engagement", le=edge) == expected, edge
     assert value(found, f"{name}_bucket", op="get_engagement", le="+Inf") == len(values_s)
@@ -139,9 +193,9 @@ def test_no_reply_is_slower_than_every_edge() -> None:
     histogram.add(10 * NS_PER_MS, 90)
     histogram.add_infinite(10)
     snapshot = Snapshot(histograms={("response_time", "get_engagement", "mobile", "ok"): histogram})
-    found = samples(MetricsPage(run_info=INFO).render(snapshot, RunState()))
+    found = samples(rendered(MetricsPage(run_info=INFO), snapshot, RunState()))
     name = "harness_response_time_seconds_bucket"
-    assert value(found, name, op="get_engagement", le="60") == 90
+    assert value(found, name, op="get_engagement", le="60.0") == 90
     assert value(found, name, op="get_engagement", le="+Inf") == 100
     stats = {
         stat: value(found, "harness_latency_seconds", measure="response_time", stat=stat)
@@ -153,7 +207,8 @@ def test_no_reply_is_slower_than_every_edge() -> None:
 def test_zeros_stand_before_the_first_call() -> None:
     """An idle page already has each series of the closed sets that the busy page will have, at zero."""
     page = MetricsPage(run_info=INFO, cohorts=COHORTS)
-    idle, running = samples(page.render(Snapshot(), state())), samples(page.render(busy(), state()))
+    nothing = msgspec.structs.replace(state(), visits_planned=0, master_only={})
+    idle, running = samples(rendered(page, Snapshot(), nothing)), samples(rendered(page, busy(), state()))
     later = {key for key in running if key[0] not in ("harness_latency_seconds", "harness_availability_ratio")}
     assert later <= idle.keys()
     assert {number for (name, _), number in idle.items() if name.endswith(("_total", "_bucket", "_count"))} == {0}
@@ -162,17 +217,17 @@ def test_zeros_stand_before_the_first_call() -> None:
 def test_the_page_stays_below_500_series() -> None:
     """Five cohorts, three SLO edges, two workers and everything busy: fewer than 500 series, counted by the parser."""
     page = MetricsPage(run_info=INFO, cohorts=COHORTS, slo_edges_ns=SLO_EDGES_NS)
-    busy_page = page.page(busy(), state())
-    assert busy_page.series == len(samples(busy_page.encode())) < 500
+    page.add(busy())
+    busy_page = page.page(state())
+    assert busy_page.series == len(samples(encode_text(busy_page))) < 500
 
 
 def test_cohorts_beyond_the_limit_are_folded_and_never_leave() -> None:
     """A thousand cohorts give five labels, no count is lost, and a series that was shown stays."""
     page = MetricsPage(run_info=INFO, cohorts=["desktop"])
-    first = samples(page.render(Snapshot(counters={("attempts", "update", "mobile", "accepted"): 3}), state()))
+    first = samples(rendered(page, Snapshot(counters={("attempts", "update", "mobile", "accepted"): 3}), state()))
     many = {("attempts", "update", f"c{number:04}", "accepted"): 1 for number in range(1000)}
-    lost = {("visits", "", "lost"): 4}
-    found = samples(page.render(Snapshot(counters={**many, **lost}), state()))
+    found = samples(rendered(page, Snapshot(counters=many), state()))
     cohorts = {label for (name, labels) in found for key, label in labels if key == "cohort"}
     assert cohorts == {"desktop", "mobile", "c0000", "c0001", "(other)"}
     assert value(found, "harness_attempts_total", op="update", cohort="(other)", result="accepted") == 998
@@ -181,18 +236,18 @@ def test_cohorts_beyond_the_limit_are_folded_and_never_leave() -> None:
 
 
 @pytest.mark.parametrize(
-    ("edge_ns", "text"), [(1_000_000, "0.001"), (800 * NS_PER_MS, "0.8"), (60 * NS_PER_S, "60"), (1, "0.000000001")]
+    ("edge_ns", "text"), [(1_000_000, "0.001"), (800 * NS_PER_MS, "0.8"), (60 * NS_PER_S, "60.0"), (1, "0.000000001")]
 )
 def test_edges_are_written_without_rounding(edge_ns: int, text: str) -> None:
-    """An edge is decimal seconds, exact to the nanosecond, without superfluous zeros."""
-    assert edge_text(edge_ns) == text
+    """An edge is decimal seconds, exact to the nanosecond, without superfluous zeros but with a point."""
+    assert edge_text(edge_ns / NS_PER_S) == text
 
 
 def test_help_texts_keep_to_one_line() -> None:
     """A newline or backslash in a help text is escaped, so that it cannot break the page."""
-    page = Page()
-    page.family("a", "gauge", "one\ntwo\\")
-    assert page.encode() == b"# HELP a one\\ntwo\\\\\n# TYPE a gauge\n"
+    page = Page(families=[])
+    page.family("a", "gauge", "one\ntwo\\", (), ())
+    assert encode_text(page) == b"# HELP a one\\ntwo\\\\\n# TYPE a gauge\n"
 
 
 def test_promtool_finds_nothing_to_complain_about() -> None:
@@ -201,6 +256,7 @@ def test_promtool_finds_nothing_to_complain_about() -> None:
     if promtool is None:
         assert os.environ.get("CI") != "true", "promtool is missing: apt-get install prometheus"
         pytest.skip("promtool is missing: apt-get install prometheus")
-    page = MetricsPage(run_info=INFO, cohorts=COHORTS, slo_edges_ns=SLO_EDGES_NS).render(busy(), state())
-    checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, timeout=30, check=False)
+    page = MetricsPage(run_info=INFO, cohorts=COHORTS, slo_edges_ns=SLO_EDGES_NS)
+    text = rendered(page, busy(), state())
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=30, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
