@@ -17,13 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from harness.cli.main import cli
 from harness.config.settings import Setting
 from harness.config.table import BY_NAME, SETTINGS
-from harness.export.prometheus import MetricsPage
-from harness.export.state import CapacityState, RunState
+from harness.export.example import example_page
 from harness.export.text_format import encode_text
 from harness.judge import threshold
-from harness.measure.histogram import Histogram
-from harness.measure.names import MEASURES
-from harness.measure.snapshot import Snapshot
 from harness.visitor.retry import POLICIES, RetryPolicy
 
 FOLDER = Path(__file__).parent
@@ -163,7 +159,7 @@ def grammar() -> str:
 
 def metrics_page() -> str:
     """Every family of the metrics page with its labels, read from a rendered page as Prometheus would."""
-    rendered = example_page().decode()
+    rendered = encode_text(example_page()).decode()
     rows, values = [], dict[str, dict[str, None]]()
     for family in text_string_to_metric_families(rendered):
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -196,39 +192,6 @@ def metrics_page() -> str:
         "harness's own histogram: prefer it to `histogram_quantile` for headline numbers, and never average it.",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def example_page() -> bytes:
-    """A page on which every family has at least one series."""
-    snapshot = Snapshot()
-    snapshot.counters[("first_attempts", "get_engagement", "all")] = 1
-    snapshot.counters[("first_available", "get_engagement", "all")] = 1
-    snapshot.counters[("steps", "get_engagement", "all", "available")] = 1
-    for measure in MEASURES:
-        op, cohort = ("", "") if measure == "loop_delay" else ("get_engagement", "all")
-        histogram = snapshot.histograms[measure, op, cohort, "ok"] = Histogram()
-        histogram.add(1_000_000)
-    state = RunState(
-        planned_rate_hz=1.0,
-        achieved_rate_hz=1.0,
-        worker_cpu_ratio={"worker-1": 0.1},
-        slo_ok={"p95(response_time) < 500ms": True},
-        capacity=CapacityState(
-            step_rate_hz=1.0,
-            step_achieved_hz=1.0,
-            step_goodput_hz=1.0,
-            step_concurrency=1.0,
-            step_latency_s=dict.fromkeys(("p50", "p95", "p99"), 0.001),
-            step_availability=1.0,
-            step_ok={"p95(response_time) < 500ms": True},
-            rate_hz=dict.fromkeys(("at_least", "below"), 1.0),
-            usl=dict.fromkeys(("lambda", "sigma", "kappa", "knee", "peak"), 1.0),
-        ),
-    )
-    info = {"run_id": "…", "scenario": "…", "trace": "…", "version": "…"}
-    page = MetricsPage(run_info=info, cohorts=["all"])
-    page.add(snapshot)
-    return encode_text(page.page(state))
 
 
 def label_values(label: str, found: Iterable[str]) -> str:

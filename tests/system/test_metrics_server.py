@@ -93,7 +93,7 @@ def test_a_page_is_served_when_that_page_was_sent(server: MetricsServer) -> None
         server.publish({TEXT: b"%d" % number})
         assert not server.newest_was_served
         assert get(connection, "/metrics")[2] == b"%d" % number
-        assert server.newest_was_served
+        wait_until(lambda: server.newest_was_served, 10, "the page to be counted")
 
 
 def test_scrapers_that_hold_on_to_everything_exhaust_nothing(server: MetricsServer) -> None:
