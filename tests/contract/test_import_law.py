@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "fleet": {"engine", "measure", "plan", "visitor", "config", "wire", "trace.model"},
     "capacity": {"judge", "measure", "plan"},
     "export": {"measure"},
+    "dashboards": {"export", "judge"},
     "report": {"judge", "measure"},
     "store": {"measure", "judge"},
     "bench": {"engine", "measure", "config", "visitor.records"},
@@ -57,6 +58,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     # geventhttpclient is what Locust's FastHttpUser sends with; its errors are mapped there.
     "fleet": DATA | {"gevent", "geventhttpclient", "locust"},
     "export": DATA | {"prometheus_client"},
+    # The last two are optional: only checking needs them.
+    "dashboards": DATA | {"jinja2", "markupsafe", "jsonschema", "promql_parser"},
     "report": DATA | {"jinja2", "markupsafe", "hdrh"},
     # What these two measure runs in processes of its own: a server, and the engine on gevent's loop.
     "bench": DATA | {"gevent", "httptools"},
