@@ -4,9 +4,10 @@ A check is answered from counts and merged histograms, never from averages of pa
 
 - "never": the percentile falls on attempts without a reply (or steps that never became available). The check fails.
 - "not enough data": fewer than 5 values are expected beyond the percentile (n * (1 - q) < 5: a p99 wants 500 values),
-  or a single event would decide a ratio (n * distance of the limit from 0 or 1 < 1: `> 99.5%` wants 200). Then the
-  check is not ok and the run INVALID, unless at least 5 values lie on the wrong side of the limit: so many losses are
-  the target's, however small the sample.
+  or a single event would decide a ratio (n * distance of the limit from 0 or 1 < 1: `> 99.5%` wants 200), or waits were
+  cut off before the limit, which leaves open whether they would have kept it. Then the check is not ok and the run
+  INVALID, unless at least 5 values lie on the wrong side of the limit: so many losses are the target's, however small
+  the sample.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from harness.judge.threshold import Threshold
 from harness.measure.availability import eventual_counts, first_attempt_counts
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot
-from harness.measure.survival import time_to_event_quantile
+from harness.measure.survival import followed_ns, time_to_event_quantile
 from harness.units import NS_PER_MS
 
 TAIL_SAMPLES = 5
-_TIMED = ("quantile", "mean", "max")
 _UNITS = {"ratio": "ratio", "availability": "ratio", "rate": "/s", "retry_amplification": "", "chain": ""}
 
 
 class _Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What a threshold found: `value` in its limit's unit (None: no number), from `count` values.
 
-    `above` counts those above the limit, `note` explains, `infinite` says that the value is "never".
+    `above` counts those above the limit, `note` explains, `infinite` says that the value is "never". `unseen` says why
+    no number of values would have told.
     """
 
     value: float | None
@@ -39,6 +40,7 @@ class _Observation(msgspec.Struct, frozen=True, kw_only=True):
     above: int = 0
     infinite: bool = False
     note: str = ""
+    unseen: str = ""
 
 
 def evaluate(
@@ -49,11 +51,13 @@ def evaluate(
     `measured` holds what is judged; visits arrived for `arrivals_s` of it, all of it took `measured_s` (both in
     seconds, 0 or more; rates need them above 0).
     """
-    return [_check(threshold, _observe(threshold, measured, arrivals_s, measured_s)) for threshold in thresholds]
+    return [
+        _check(threshold, _observe(threshold, measured, arrivals_s, measured_s), measured) for threshold in thresholds
+    ]
 
 
-def _check(threshold: Threshold, seen: _Observation) -> Check:
-    timed = threshold.function in _TIMED
+def _check(threshold: Threshold, seen: _Observation, measured: Snapshot) -> Check:
+    timed = threshold.timed
     unit = "ms" if timed else _UNITS[threshold.function]
     scale = NS_PER_MS if timed else 1
     if seen.infinite:
@@ -63,11 +67,11 @@ def _check(threshold: Threshold, seen: _Observation) -> Check:
     wrong = seen.above if threshold.operator in ("<", "<=") else seen.count - seen.above
     plainly_violated = not ok and wrong >= TAIL_SAMPLES
     wanted = _wanted(threshold)
-    enough = seen.count >= wanted or plainly_violated
+    enough = plainly_violated or (seen.count >= wanted and not seen.unseen)
     said = "never" if seen.infinite else "nothing" if seen.value is None else quantity(seen.value / scale, unit)
     message = f"{said} of {seen.count} values" if timed else said
     if not enough:
-        message = f"not enough data: {seen.count} values, {wanted} are needed; make the run longer or faster"
+        message = f"not enough data: {_lacking(threshold, seen, wanted, measured)}"
     elif seen.note:
         message += f"; {seen.note}"
     return Check(
@@ -80,6 +84,16 @@ def _check(threshold: Threshold, seen: _Observation) -> Check:
         message=message,
         enough_data=enough,
     )
+
+
+def _lacking(threshold: Threshold, seen: _Observation, wanted: int, measured: Snapshot) -> str:
+    """What is missing, and what to do about it."""
+    cohorts = measured.labels()[1]
+    if threshold.cohort is not None and threshold.cohort not in cohorts:
+        return f"there was no cohort '{threshold.cohort}', only {', '.join(cohorts) or 'none at all'}"
+    if seen.unseen:
+        return f"{seen.unseen}; make the --drain longer"
+    return f"{seen.count} values, {wanted} are needed; make the run longer or faster"
 
 
 def _wanted(threshold: Threshold) -> int:
@@ -143,29 +157,39 @@ def _observe_time(threshold: Threshold, measured: Snapshot) -> _Observation:
     def find(measure: str) -> Histogram:
         return measured.histogram(measure, op=threshold.op, cohort=threshold.cohort, row=threshold.row)
 
-    limit_ns = int(threshold.limit)
-    histogram = find(threshold.subject)
     if threshold.subject == "time_to_available":
-        censored, never = find("time_to_available_censored"), find("time_to_available_never").count
-        unfinished = censored.count + never
-        above = histogram.count_above(limit_ns) + censored.count_above(limit_ns) + never
-        note = f"{never} never became available, {censored.count} were cut off" if unfinished else ""
-    else:
-        censored, never, unfinished = Histogram(), 0, histogram.infinite
-        above = histogram.count_above(limit_ns)
-        note = f"{unfinished} without a reply" if unfinished else ""
-    count = histogram.finite + unfinished
+        waits = [find(f"time_to_available{suffix}") for suffix in ("", "_censored", "_never")]
+        return _observe_waits(threshold, *waits)
+    histogram = find(threshold.subject)
+    note = f"{histogram.infinite} without a reply" if histogram.infinite else ""
     if threshold.function == "mean":
         return _Observation(value=histogram.mean_ns, count=histogram.finite, note=f"{note}, left out" if note else "")
+    if not histogram.count:
+        return _Observation(value=None, count=0)
+    value = histogram.quantile(1.0 if threshold.q is None else threshold.q)
+    return _timed(value, histogram.count, histogram.count_above(int(threshold.limit)), histogram.max_ns, note)
+
+
+def _observe_waits(threshold: Threshold, ended: Histogram, censored: Histogram, never: Histogram) -> _Observation:
+    """Of waits: those cut off and those refused count, as `harness.measure.survival` says."""
+    unfinished = censored.count + never.count
+    note = f"{never.count} never became available, {censored.count} were cut off" if unfinished else ""
+    if threshold.function == "mean":
+        return _Observation(value=ended.mean_ns, count=ended.count, note=f"{note}, left out" if note else "")
+    count, limit_ns = ended.count + unfinished, int(threshold.limit)
     if not count:
         return _Observation(value=None, count=0)
-    q = 1.0 if threshold.q is None else threshold.q
-    if threshold.subject == "time_to_available":
-        value = time_to_event_quantile(histogram, censored, never, q)
-    else:
-        value = histogram.quantile(q)
-    if value is None:
-        if histogram.max_ns is not None:
-            note += f"; the longest that ended took {quantity(histogram.max_ns / NS_PER_MS, 'ms')}"
-        return _Observation(value=None, count=count, above=above, infinite=True, note=note)
-    return _Observation(value=value, count=count, above=above, note=note)
+    value = time_to_event_quantile(ended, censored, never, 1.0 if threshold.q is None else threshold.q)
+    above = ended.count_above(limit_ns) + censored.count_above(limit_ns) + never.count
+    if value is None and not above:
+        followed = quantity(followed_ns(ended, censored, never) / NS_PER_MS, "ms")
+        return _Observation(value=None, count=count, unseen=f"{note} after {followed} at most, before the limit")
+    return _timed(value, count, above, ended.max_ns, note)
+
+
+def _timed(value: int | None, count: int, above: int, longest_ns: int | None, note: str) -> _Observation:
+    if value is not None:
+        return _Observation(value=value, count=count, above=above, note=note)
+    if longest_ns is not None:
+        note += f"; the longest that ended took {quantity(longest_ns / NS_PER_MS, 'ms')}"
+    return _Observation(value=None, count=count, above=above, infinite=True, note=note)

@@ -52,7 +52,7 @@ def _block(histogram: Histogram) -> dict[str, Any]:
 
 
 def _waiting(measured: Snapshot, cohort: str | None) -> dict[str, Any] | None:
-    """Time to available of get_engagement steps: Kaplan-Meier quantiles over those that waited.
+    """Time to available of get_engagement steps: quantiles of the cumulative incidence over those that waited.
 
     `count` became available (and have the `mean`), `censored` were cut off by the run's end or the retry budget,
     `never` were refused. Quantiles are of all three together; None where too few became available to say.
@@ -64,7 +64,7 @@ def _waiting(measured: Snapshot, cohort: str | None) -> dict[str, Any] | None:
         return None
     block: dict[str, Any] = {"count": available.count, "mean": milliseconds(available.mean_ns)}
     for name, q in QUANTILES:
-        block[name] = milliseconds(time_to_event_quantile(available, censored, never.count, q))
+        block[name] = milliseconds(time_to_event_quantile(available, censored, never, q))
     block |= {"censored": censored.count, "never": never.count}
     if block["max"] is None:
         longest = [waited.max_ns for waited in (available, censored) if waited.max_ns is not None]

@@ -31,11 +31,8 @@ from harness.units import NS_PER_MS, NS_PER_S, NS_PER_US, parse_rate_hz
 
 Function = Literal["quantile", "mean", "max", "ratio", "availability", "rate", "retry_amplification", "chain"]
 
-_SHAPE = re.compile(
-    r"(?P<function>[a-z_]+[0-9.]*)\s*"
-    r"\(\s*(?P<subject>\w*)\s*(?:\{(?P<labels>[^{}]*)\})?\s*\)\s*"
-    r"(?P<operator><=|>=|==|!=|<|>)\s*(?P<limit>\S.*)"
-)
+_METRIC = re.compile(r"(?P<function>[a-z_]+[0-9.]*)\s*\(\s*(?P<subject>\w*)\s*(?:\{(?P<labels>[^{}]*)\})?\s*\)")
+_SHAPE = re.compile(_METRIC.pattern + r"\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<limit>\S.*)")
 _LABEL = re.compile(r"\s*(\w+)\s*=\s*\"?([A-Za-z0-9][\w.-]*)\"?\s*")
 _QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|99\d+)")
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m)")
@@ -58,7 +55,7 @@ _LABELS: dict[Function, tuple[str, ...]] = {
     "mean": ("op", "cohort"),
     "max": ("op", "cohort"),
     "ratio": ("op", "cohort", "of"),
-    "availability": ("cohort",),
+    "availability": ("op", "cohort"),
     "rate": ("op", "cohort"),
     "retry_amplification": ("op", "cohort"),
     "chain": (),
@@ -67,7 +64,7 @@ _LABELS_OF_SUBJECT: dict[str, tuple[str, ...]] = {
     "response_time": ("op", "cohort", "result"),
     "service_time": ("op", "cohort", "result"),
     "loop_delay": (),
-    "time_to_available": ("cohort",),
+    "time_to_available": ("op", "cohort"),
     "visits": ("cohort",),
 }
 _LABEL_VALUES = {
@@ -77,19 +74,29 @@ _LABEL_VALUES = {
 }
 
 
-class Threshold(msgspec.Struct, frozen=True, kw_only=True):
-    """One SLO, parsed. `limit` is in ns for times, a ratio, events per second, or a plain number."""
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured: the part of an SLO before its operator, parsed. `q` is set for quantiles (above 0, below 1)."""
 
     text: str
     function: Function
     subject: str
-    operator: str
-    limit: float
     q: float | None = None
     op: str | None = None
     cohort: str | None = None
     row: str = "ok"
     of: str = "steps"
+
+    @property
+    def timed(self) -> bool:
+        """Whether its values are times."""
+        return self.function in ("quantile", "mean", "max")
+
+
+class Threshold(Metric, frozen=True, kw_only=True):
+    """One SLO, parsed. `limit` is in ns for times, a ratio, events per second, or a plain number."""
+
+    operator: str
+    limit: float
 
     def holds(self, value: float) -> bool:
         """Whether `value`, in the unit of `limit`, meets the threshold."""
@@ -109,19 +116,38 @@ def parse_threshold(text: str) -> Threshold:
     shape = _SHAPE.fullmatch(text)
     if shape is None:
         raise _problem(text, "not a condition; write for example p99(response_time) < 800ms")
-    function, q = _function(text, shape["function"])
+    metric = _metric(text, shape)
+    return Threshold(
+        **msgspec.structs.asdict(metric),
+        operator=shape["operator"],
+        limit=_limit(text, metric.function, shape["limit"]),
+    )
+
+
+def parse_metric(text: str) -> Metric:
+    """What `text` such as `p99(response_time{op=update})` measures. Raises `UsageError` with one line."""
+    text = " ".join(text.split())
+    shape = _METRIC.fullmatch(text)
+    if shape is None:
+        raise _problem(text, "not a metric; write for example p99(response_time)", "metric")
+    return _metric(text, shape, "metric")
+
+
+def _metric(text: str, shape: re.Match[str], kind: str = "threshold") -> Metric:
+    function, q = _function(text, shape["function"], kind)
     subject = shape["subject"]
     if subject not in _SUBJECTS[function]:
         known = ", ".join(_SUBJECTS[function]) or "nothing between the brackets"
-        raise _problem(text, f"{shape['function']}({subject}) is not measured; known: {known}")
-    labels = _labels(text, shape["labels"] or "", _LABELS_OF_SUBJECT.get(subject, _LABELS[function]))
+        raise _problem(text, f"{shape['function']}({subject}) is not measured; known: {known}", kind)
+    labels = _labels(text, shape["labels"] or "", _LABELS_OF_SUBJECT.get(subject, _LABELS[function]), kind)
+    awaited = subject == "time_to_available" or function == "availability"
+    if awaited and labels.get("op", "get_engagement") != "get_engagement":
+        raise _problem(text, "only get_engagement steps become available", kind)
     op, of = _ratio_base(subject, labels) if function == "ratio" else (labels.get("op"), "steps")
-    return Threshold(
+    return Metric(
         text=text,
         function=function,
         subject=subject,
-        operator=shape["operator"],
-        limit=_limit(text, function, shape["limit"]),
         q=q,
         op=op,
         cohort=labels.get("cohort"),
@@ -179,38 +205,38 @@ def parse_slo(toml: str, origin: str) -> list[Threshold]:
         raise UsageError(f"{origin} cannot be used", problems) from error
 
 
-def _problem(text: str, what: str) -> UsageError:
-    return UsageError(f"threshold '{text}': {what}")
+def _problem(text: str, what: str, kind: str = "threshold") -> UsageError:
+    return UsageError(f"{kind} '{text}': {what}")
 
 
-def _function(text: str, name: str) -> tuple[Function, float | None]:
+def _function(text: str, name: str, kind: str) -> tuple[Function, float | None]:
     match = _QUANTILE.fullmatch(name)
     if match:
         digits = match[1]
         percent = Decimal(digits if len(digits) <= 2 or "." in digits else f"{digits[:2]}.{digits[2:]}")
         if percent == 0:
-            raise _problem(text, "a percentile lies above 0 and below 100, such as p50, p99 or p99.9")
+            raise _problem(text, "a percentile lies above 0 and below 100, such as p50, p99 or p99.9", kind)
         return "quantile", float(percent / 100)
     for function in _SUBJECTS:
         if name == function != "quantile":
             return function, None
     known = "p50 … p99.9, " + ", ".join(function for function in _SUBJECTS if function != "quantile")
-    raise _problem(text, f"'{name}' is not a function; known: {known}")
+    raise _problem(text, f"'{name}' is not a function; known: {known}", kind)
 
 
-def _labels(text: str, body: str, allowed: tuple[str, ...]) -> dict[str, str]:
+def _labels(text: str, body: str, allowed: tuple[str, ...], kind: str) -> dict[str, str]:
     labels: dict[str, str] = {}
     for part in body.split(",") if body.strip() else ():
         match = _LABEL.fullmatch(part)
         if match is None:
-            raise _problem(text, f"'{part.strip()}' is not a label; write name=value")
+            raise _problem(text, f"'{part.strip()}' is not a label; write name=value", kind)
         name, value = match.groups()
         if name not in allowed:
-            raise _problem(text, f"label '{name}' means nothing here; known: {', '.join(allowed) or 'none'}")
+            raise _problem(text, f"label '{name}' means nothing here; known: {', '.join(allowed) or 'none'}", kind)
         if name in labels:
-            raise _problem(text, f"label '{name}' is given twice")
+            raise _problem(text, f"label '{name}' is given twice", kind)
         if value not in _LABEL_VALUES.get(name, (value,)):
-            raise _problem(text, f"label '{name}' is one of {', '.join(_LABEL_VALUES[name])}, not '{value}'")
+            raise _problem(text, f"label '{name}' is one of {', '.join(_LABEL_VALUES[name])}, not '{value}'", kind)
         labels[name] = value
     return labels
 

@@ -1,31 +1,126 @@
-"""Time-to-event quantiles when some waits were cut off: the Kaplan-Meier estimator on histograms.
+"""How waits end when some are cut off and some can never end well: survival analysis on histograms.
 
-A wait that was cut off at c says only that it lasted longer than c. Leaving it out, or taking c for its length, makes a
-service look faster the sooner one stops waiting. Kaplan and Meier (1958): walking up in time, the share that still
-waits shrinks by (1 - events / still waiting) at each event; cut-off waits leave the crowd after the events of their
-bucket. Waits that can never end (a rejected step) stay in the crowd for ever: they are infinitely long.
+A wait that was cut off at c (the run's end, the retry budget) says only that it lasted longer than c. Leaving it out,
+or taking c for its length, makes a service look faster the sooner one stops waiting. A wait that was refused at c
+(rejected, failed, settled as not available) is no cut-off: it will never end well, however long one looks. Two ends
+compete, so the share available by t is the cumulative incidence of Aalen and Johansen (1978): at each moment the share
+still waiting times (ended well / still waiting), summed. Without refusals it is one minus the Kaplan-Meier estimate
+(1958), without cut-offs the plain share. Ends come before the cut-offs of the same bucket.
+
+Intervals: variance by the delta method (Marubini and Valsecchi 1995; without refusals it is Greenwood's formula), on
+the scale log(-log(1 - share)), which stays inside 0 and 1; a quantile's interval holds every time at which the share's
+interval holds q (Brookmeyer and Crowley 1982). They take waits for independent of each other.
 """
 
 from __future__ import annotations
 
+from math import exp, log1p, sqrt
+from typing import NamedTuple
+
 from harness.measure.histogram import Histogram
 
+_Z95 = 1.959964
+_SLACK = 1e-9  # sums of shares miss round numbers by this much
 
-def time_to_event_quantile(events: Histogram, censored: Histogram, never: int, q: float) -> int | None:
-    """The time in ns by which a share `q` (above 0, to 1) of all waits is estimated to have ended.
 
-    `events` holds the waits that ended, `censored` those cut off (at that time), `never` how many cannot end. Without
-    the latter two it is `events.quantile(q)`. None when the estimate never reaches `q`.
+class Moment(NamedTuple):
+    """What is known just after `at_ns`, the time of a bucket in which a wait ended.
+
+    `available` is the estimated share of all waits that ended well by then, within `low` and `high` (95 %; None where
+    the variance is not known: everybody had ended), `never` the share that was refused by then, `waiting` how many were
+    still followed just before.
     """
+
+    at_ns: int
+    available: float
+    low: float | None
+    high: float | None
+    never: float
+    waiting: int
+
+
+def incidence(events: Histogram, censored: Histogram, never: Histogram) -> list[Moment]:
+    """The share available over time, a `Moment` for each bucket with an end (good or refused), ascending.
+
+    `events` holds the waits that ended well, `censored` those cut off, `never` those refused, each at its time. Empty
+    when nothing ended.
+    """
+    moments: list[Moment] = []
+    waiting = events.finite + censored.finite + never.finite
+    still, share, refused = 1.0, 0.0, 0.0
+    variance = _Variance()
+    for index in sorted(events.counts.keys() | censored.counts.keys() | never.counts.keys()):
+        good, bad = events.counts.get(index, 0), never.counts.get(index, 0)
+        if good or bad:
+            share += still * good / waiting
+            refused += still * bad / waiting
+            variance.add(share, still, waiting, good, bad)
+            still *= 1.0 - (good + bad) / waiting
+            low, high = _interval(share, variance.of(share)) if good + bad < waiting else (None, None)
+            at_ns = events.value_at(index) if good else never.value_at(index)
+            moments.append(Moment(at_ns, min(share, 1.0), low, high, refused, waiting))
+        waiting -= good + bad + censored.counts.get(index, 0)
+    return moments
+
+
+class _Variance:
+    """The delta-method variance of the cumulative incidence as running sums, so that each moment costs the same."""
+
+    def __init__(self) -> None:
+        self._sums = [0.0] * 6
+
+    def add(self, share: float, still: float, waiting: int, good: int, bad: int) -> None:
+        ended, n = good + bad, float(waiting)
+        # Where nobody is left, the share moves no more: its own weight in the sum is zero.
+        weight = ended / (n * (n - ended)) if ended < waiting else 0.0
+        first, risk = good * still / (n * n), still * still * good * (n - good) / n**3
+        for place, term in enumerate((weight, share * weight, share * share * weight, risk, first, share * first)):
+            self._sums[place] += term
+
+    def of(self, share: float) -> float:
+        weight, linear, square, risk, first, crossed = self._sums
+        spread = share * share * weight - 2 * share * linear + square + risk - 2 * (share * first - crossed)
+        return max(spread, 0.0)
+
+
+def _interval(share: float, variance: float) -> tuple[float | None, float | None]:
+    if not 0.0 < share < 1.0:
+        return (0.0, None) if share <= 0.0 else (None, None)
+    rest = log1p(-share)
+    half = _Z95 * sqrt(variance) / ((1.0 - share) * -rest)
+    return 1.0 - exp(rest * exp(-half)), 1.0 - exp(rest * exp(half))
+
+
+def time_to_event_quantile(events: Histogram, censored: Histogram, never: Histogram, q: float) -> int | None:
+    """The time in ns by which a share `q` (above 0, to 1) of all waits is estimated to have ended well.
+
+    Without `censored` and `never` it is `events.quantile(q)`. None when the estimate never reaches `q`.
+    """
+    _check(q)
+    for moment in incidence(events, censored, never):
+        if moment.available >= q - _SLACK:
+            return events.highest if q == 1.0 else moment.at_ns
+    return None
+
+
+def quantile_interval(moments: list[Moment], q: float) -> tuple[int | None, int | None]:
+    """The 95 % interval in ns of the quantile `q` of an `incidence`: all times at which `q` is within the share's own.
+
+    An end is None where it lies beyond what was followed.
+    """
+    _check(q)
+    low = next((moment.at_ns for moment in moments if moment.high is not None and moment.high >= q), None)
+    if low is None and moments and moments[-1].available >= q - _SLACK:
+        low = next(moment.at_ns for moment in moments if moment.available >= q - _SLACK)
+    high = next((moment.at_ns for moment in moments if moment.low is not None and moment.low > q), None)
+    return low, high
+
+
+def followed_ns(events: Histogram, censored: Histogram, never: Histogram) -> int:
+    """How long the longest wait was followed, in ns; 0 when there was none."""
+    return max((held.highest for held in (events, censored, never) if held.counts), default=0)
+
+
+def _check(q: float) -> None:
     if not 0.0 < q <= 1.0:
         raise ValueError(f"a quantile lies above 0 and up to 1, not {q}")
-    waiting = events.count + censored.count + never
-    still = 1.0
-    for index in sorted(events.counts.keys() | censored.counts.keys()):
-        ended = events.counts.get(index, 0)
-        if ended:
-            still *= 1.0 - ended / waiting
-            if 1.0 - still >= q - 1e-9:
-                return events.highest if q == 1.0 else events.value_at(index)
-        waiting -= ended + censored.counts.get(index, 0)
-    return None

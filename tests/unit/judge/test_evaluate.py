@@ -175,12 +175,34 @@ def test_time_to_available_counts_the_cut_off() -> None:
             timed([50] * 10, measure="time_to_available_never"),
         ]
     )
-    # After 100 ns half has ended. 40 still wait at 300 ns, of which 30 end: 1 - 0.5 * 10/40 = 87.5 %.
+    # 90 wait on at 100 ns, of which 50 end: 0.9 * 50/90 = 50 %. The 30 that are still followed at 300 ns all end, and
+    # stand for the 10 cut off: 50 % + 40 %.
     assert check("p50(time_to_available) < 1s", snapshot).observed == pytest.approx(100 / MS)
-    assert check("p87(time_to_available) < 1s", snapshot).observed == pytest.approx(300 / MS)
-    never = check("p90(time_to_available) < 1s", snapshot)
+    assert check("p90(time_to_available) < 1s", snapshot).observed == pytest.approx(300 / MS)
+    never = check("p91(time_to_available) < 1s", snapshot)
     assert (never.ok, never.observed) == (False, None)
     assert never.message.startswith("never of 100 values; 10 never became available, 10 were cut off")
+
+
+def test_waits_cut_off_before_the_limit_tell_nothing() -> None:
+    """Where too few were followed up to the limit there is no answer; followed beyond it, it is a violation."""
+    waits = [timed([100] * 80, measure="time_to_available")]
+    short, followed = (
+        check("p95(time_to_available) < 5ms", Snapshot.merged([*waits, cut_off]))
+        for cut_off in (timed([n * MS] * 20, measure="time_to_available_censored") for n in (2, 6))
+    )
+    assert (short.ok, short.enough_data) == (False, False)
+    assert short.message == (
+        "not enough data: 0 never became available, 20 were cut off after 2 ms at most, before the limit; "
+        "make the --drain longer"
+    )
+    assert (followed.ok, followed.enough_data) == (False, True)
+
+
+def test_unknown_cohort_is_told() -> None:
+    """A cohort that the run did not have is named beside those it had, not taken for a short run."""
+    answer = check("p50(response_time{cohort=mobil}) < 1s", Snapshot(counters=COUNTERS))
+    assert answer.message == "not enough data: there was no cohort 'mobil', only mobile"
 
 
 def test_mean_says_what_it_leaves_out() -> None:

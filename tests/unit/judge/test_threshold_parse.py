@@ -74,7 +74,7 @@ def test_forms(text: str, meaning: dict[str, Any]) -> None:
         ("p99(loop_delay{op=update}) < 1s", "label 'op' means nothing here; known: none"),
         ("p99(dispatch_lag{result=error}) < 1s", "label 'result' means nothing here"),
         ("rate(visits{op=update}) > 1/s", "label 'op' means nothing here; known: cohort"),
-        ("p99(time_to_available{op=update}) < 1s", "label 'op' means nothing here; known: cohort"),
+        ("p99(time_to_available{op=update}) < 1s", "only get_engagement steps become available"),
     ],
 )
 def test_problems(text: str, complaint: str) -> None:
