@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import msgspec
 
 from harness.judge.check import Check, quantity
-from harness.judge.threshold import Threshold
+from harness.judge.threshold import Metric, Threshold
 from harness.measure.availability import eventual_counts, first_attempt_counts
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot
@@ -116,7 +116,7 @@ def _observe(threshold: Threshold, measured: Snapshot, arrivals_s: float, measur
         case "quantile" | "mean" | "max":
             return _observe_time(threshold, measured)
         case "ratio":
-            return _ratio(*_ratio_counts(threshold, measured))
+            return _ratio(*ratio_counts(threshold, measured))
         case "availability":
             counts = first_attempt_counts if threshold.subject == "first" else eventual_counts
             return _ratio(*counts(measured, cohort))
@@ -144,13 +144,12 @@ def _ratio(hits: int, base: int) -> _Observation:
     return _Observation(value=hits / base if base else None, count=base, above=hits)
 
 
-def _ratio_counts(threshold: Threshold, measured: Snapshot) -> tuple[int, int]:
-    split = measured.by_last(threshold.of, threshold.op, threshold.cohort)
-    if threshold.of == "steps":
-        split = {
-            name: n for name, n in split.items() if name not in ("censored", "dropped") or name == threshold.subject
-        }
-    return split.get(threshold.subject, 0), sum(split.values())
+def ratio_counts(metric: Metric, measured: Snapshot) -> tuple[int, int]:
+    """(those that came to the ratio's subject, all that are its base) of a metric whose function is "ratio"."""
+    split = measured.by_last(metric.of, metric.op, metric.cohort)
+    if metric.of == "steps":
+        split = {name: n for name, n in split.items() if name not in ("censored", "dropped") or name == metric.subject}
+    return split.get(metric.subject, 0), sum(split.values())
 
 
 def _observe_time(threshold: Threshold, measured: Snapshot) -> _Observation:
