@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.trace_import import import_
 from harness.cli.trace_options import (
     json_option,
     on_bad_line_option,
     output_option,
     print_json,
-    read_key,
     tell,
     tell_skipped,
 )
+from harness.cli.trace_record import record
 from harness.cli.trace_reshape import head, merge, sample, slice_, warp
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def trace() -> None:
     """Look at, check and import traces: files of recorded visits."""
 
 
-for command in (head, slice_, sample, warp, merge):
+for command in (head, slice_, sample, warp, merge, record, import_):
     trace.add_command(command)
 
 
@@ -100,38 +101,6 @@ def stat(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
             click.echo(line)
 
 
-@trace.command("import")
-@click.argument("kind", type=click.Choice(["access-log"]), metavar="KIND")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@output_option
-@click.option("--gap", default="30m", show_default=True, help="A longer pause between page views ends a visit.")
-@click.option("--reorder", default="2m", show_default=True, help="How far behind its neighbours a line may stand.")
-@click.option("--key-file", help="Secret (1 to 64 bytes) for the pseudonyms; default: drawn anew, then forgotten.")
-@on_bad_line_option
-def import_(
-    kind: str, files: tuple[str, ...], output: str, gap: str, reorder: str, key_file: str | None, on_bad_line: OnBadLine
-) -> None:
-    """Make a trace of other recordings: KIND is access-log (combined format, oldest FILE first).
-
-    A visitor is an address with a user agent; page views become getEngagement steps. Robots, assets, other methods
-    and errors are left out and counted. No address and no agent text is written.
-    """
-    from secrets import token_bytes
-
-    from harness.trace.accesslog import AccessLog
-    from harness.trace.lines import BadLines
-    from harness.trace.sessions import cut_sessions, import_visits, in_order
-
-    bad = BadLines(on_bad_line)
-    key = token_bytes(32) if key_file is None else read_key(key_file)
-    log = AccessLog(files, key, bad)
-    views = in_order(log, bad, _seconds("--reorder", reorder))
-    visits, steps = import_visits(cut_sessions(views, _seconds("--gap", gap)), output)
-    left_out = ", ".join(f"{count} {reason}" for reason, count in log.left_out.most_common()) or "nothing"
-    click.echo(f"{log.lines} {kind} lines: {steps} page views in {visits} visits; left out: {left_out}", err=True)
-    tell_skipped(bad)
-
-
 @trace.command()
 def schema() -> None:
     """Print the JSON Schema of a trace's lines."""
@@ -149,21 +118,11 @@ def demo_fixture(log_file: str, output: str) -> None:
     from harness.trace.codec import encode_visit
     from harness.trace.demo import demo_trace
     from harness.trace.lines import BadLines
-    from harness.trace.sessions import cut_sessions, in_order
+    from harness.trace.sessions import cut_sessions, in_time
     from harness.trace.writer import write_trace
 
     bad = BadLines()
     # Pseudonyms only group the log's lines here and are not written, so any key gives the same trace.
     log = AccessLog([log_file], b"demo", bad)
-    header, visits = demo_trace(cut_sessions(in_order(log, bad)))
+    header, visits = demo_trace(cut_sessions(in_time(log)))
     write_trace(output, header, map(encode_visit, visits))
-
-
-def _seconds(option: str, text: str) -> int:
-    from harness.errors import UsageError
-    from harness.units import NS_PER_S, parse_duration_ns
-
-    seconds = parse_duration_ns(text) // NS_PER_S
-    if seconds < 1:
-        raise UsageError(f"{option} {text}: at least one second is needed (logs know whole seconds)")
-    return seconds

@@ -16,6 +16,7 @@ from typing import Any
 from harness.config.guard import check_target
 from harness.config.model import RunConfig
 from harness.config.target import Target, parse_target
+from harness.config.tls import client_context
 from harness.engine.sources import Sources
 from harness.errors import UnreachableError, UsageError
 
@@ -76,7 +77,9 @@ def resolve_endpoint(config: RunConfig, getaddrinfo: Resolver = socket.getaddrin
         hostname=target.host,
         base_path=target.base_path,
         addresses=find_addresses(config, sources, getaddrinfo),
-        tls=_tls_context(config) if target.tls else None,
+        tls=client_context(ca_file=config.ca_file, client_cert=config.client_cert, insecure=config.insecure)
+        if target.tls
+        else None,
         sources=sources,
     )
 
@@ -122,17 +125,3 @@ def is_named(config: RunConfig) -> bool:
 
 def _name(config: RunConfig, target: Target) -> str:
     return config.resolve.get(target.host, target.host)
-
-
-def _tls_context(config: RunConfig) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=config.ca_file)
-        if config.client_cert is not None:
-            # An empty password, so that OpenSSL does not ask the terminal for the one of an encrypted key.
-            context.load_cert_chain(config.client_cert, password="")
-    except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"the CA file or client certificate cannot be used: {error}") from error
-    if config.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -8,8 +8,8 @@ that is over: `expired`. With ids that the service cannot place: `adopted` (unkn
 
 from __future__ import annotations
 
-from harness.sim.route import Call
 from harness.sim.visitors import Account, Visitor
+from harness.wire.route import Call
 
 GOOD = frozenset({"kept", "renewed"})
 BAD_VID = frozenset({"vidless", "adopted"})

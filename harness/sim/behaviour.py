@@ -16,16 +16,17 @@ import msgspec
 
 from harness.sim import replies
 from harness.sim.acquaintance import BAD_SID, BAD_VID, GOOD, acquaintance
+from harness.sim.forms import known_version, well_formed_account, well_formed_id
 from harness.sim.ids import Draws, draw, page_id, session_id, unit, visitor_id
 from harness.sim.inspection import Inspected, inspector
 from harness.sim.queue import SlotQueue, service_time, thaw_ns
 from harness.sim.replies import Offer
-from harness.sim.route import Call, known_version, well_formed_account, well_formed_id
 from harness.sim.scenario import Cold, FaultKind, Scenario
 from harness.sim.truth import Truth
 from harness.sim.visitors import Account, Session, Visitor
 from harness.units import NS_PER_MS, NS_PER_S
 from harness.wire import codes
+from harness.wire.route import Call
 
 TEXT_TYPE = b"Content-Type: text/plain;charset=UTF-8\r\n"
 JSON_TYPE = b"Content-Type: application/json;charset=UTF-8\r\n"

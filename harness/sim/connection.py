@@ -20,8 +20,8 @@ import msgspec
 from harness.sim.behaviour import JSON_TYPE, Behaviour, Decision
 from harness.sim.control import metrics_text, truth_json
 from harness.sim.request_log import RequestLog
-from harness.sim.route import Call, route
 from harness.units import NS_PER_MS, NS_PER_S
+from harness.wire.route import Call, route
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 _MAX_TARGET_BYTES = 64 * 1024

@@ -9,8 +9,8 @@ import orjson
 
 from harness.errors import StorageError, UsageError
 from harness.sim.behaviour import Decision
-from harness.sim.route import Call
 from harness.units import NS_PER_MS
+from harness.wire.route import Call
 
 _BUFFERED_LINES = 2_000
 

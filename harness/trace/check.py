@@ -17,6 +17,7 @@ import orjson
 
 from harness.errors import TraceError
 from harness.trace.codec import ReadVisit, decoded, open_trace_raw
+from harness.trace.intake.recorded import RECORDED_IDS
 from harness.trace.known import KnownTexts
 from harness.trace.lines import BadLines, source_name
 from harness.trace.model import COHORT_PATTERN, ID_PATTERN, Step, Visit
@@ -29,7 +30,6 @@ MAX_SECONDS = 315_360_000
 _ID = re.compile(ID_PATTERN)
 _COHORT = re.compile(COHORT_PATTERN)
 _ACCOUNT = re.compile(r"^[A-Za-z0-9_]{1,20}$")
-_RECORDED_IDS = frozenset({"vid", "sid", "visitorId", "sessionId", "pageId"})
 
 
 class Finding(NamedTuple):
@@ -180,7 +180,7 @@ def _request_findings(step: Step, *, rules: bool) -> Iterator[tuple[Literal["err
     if not rules:
         return
     if isinstance(request, Mapping):
-        recorded = sorted(_RECORDED_IDS & request.keys())
+        recorded = sorted(RECORDED_IDS & request.keys())
         if recorded:
             yield "error", f".{recorded[0]}", "ids of the recorded service must not appear in a trace"
             return

@@ -20,6 +20,7 @@ import orjson
 from harness.trace.model import Header, Identity, Op, Step, Visit
 from harness.trace.sessions import Session
 from harness.trace.shopper import app_details, engagement, impression
+from harness.units import NS_PER_S
 
 SEED = 20150517
 VISITS = 1500
@@ -83,7 +84,7 @@ def demo_trace(sessions: Iterable[Session], seed: int = SEED, visits: int = VISI
 
 def _overlay(rng: Random, session: Session) -> _Shape:
     """The session on the demo's minute; logs know whole seconds, so the fraction is drawn."""
-    views_s = sorted(view_s + rng.random() for view_s in session.views_s)
+    views_s = sorted(view_ns // NS_PER_S + rng.random() for view_ns in session.views_ns)
     at_s = round(views_s[0] % 60 / 60 * SPAN_S, 3)
     thinks_s: list[float] = []
     now_s = at_s
@@ -93,7 +94,7 @@ def _overlay(rng: Random, session: Session) -> _Shape:
         if now_s > LAST_STEP_S:
             break
         thinks_s.append(think_s)
-    return _Shape(session.visitor, session.agent.cohort, at_s, tuple(thinks_s))
+    return _Shape(session.visitor, session.cohort, at_s, tuple(thinks_s))
 
 
 def _again(rng: Random, shapes: list[_Shape], count: int) -> list[_Shape]:

@@ -62,24 +62,25 @@ def read_lines(
     *,
     tap: Callable[[bytes], object] | None = None,
     encoding: Literal["utf-8", "any"] = "utf-8",
+    longest: int = MAX_LINE_BYTES,
 ) -> Iterator[tuple[int, bytes]]:
     """The non-blank lines of a plain, gzip or zstd file (or `-`), as (line number from 1, bytes without line end).
 
-    `bad` takes lines above 8 MiB, with NUL bytes, or (unless `encoding` is `any`) not in UTF-8. `tap` is given every
-    uncompressed byte in order, bad lines and line ends included (a digest, a progress bar).
+    `bad` takes lines above `longest` (8 MiB), with NUL bytes, or (unless `encoding` is `any`) not in UTF-8. `tap` is
+    given every uncompressed byte in order, bad lines and line ends included (a digest, a progress bar).
     Raises `TraceError` when the source cannot be opened or read to its end.
     """
     name = source_name(source)
     number = 0
     try:
         with _open(source) as stream:
-            while line := stream.readline(MAX_LINE_BYTES):
+            while line := stream.readline(longest):
                 number += 1
                 if tap is not None:
                     tap(line)
-                if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                if len(line) == longest and not line.endswith(b"\n"):
                     _discard_line(stream, tap)
-                    bad.add(TraceError(f"{name}:{number}: the line is longer than {MAX_LINE_BYTES >> 20} MiB"))
+                    bad.add(TraceError(f"{name}:{number}: the line is longer than {longest >> 20} MiB"))
                     continue
                 if b"\0" in line:
                     bad.add(TraceError(f"{name}:{number}: the line holds a NUL byte: not a text file, or damaged"))

@@ -11,8 +11,8 @@ from typing import Literal
 import msgspec
 
 from harness.units import seconds_to_ns
+from harness.wire.route import Op as Op
 
-Op = Literal["get_engagement", "update"]
 Identity = Literal["fresh", "chain", "return", "stale"]
 
 OPS: tuple[Op, ...] = ("get_engagement", "update")

@@ -1,154 +1,162 @@
 """Page views become visits: put into order, cut at pauses, and given the identity rules of a returning visitor.
 
-Three stages, each a generator with bounded memory. `in_order` sorts within a window of time (servers write a line when
-the answer ends, so neighbours are out of order). `cut_sessions` gives sessions by their start: it holds the
-open ones, and those that ended while an earlier one was still open. `import_visits` gives visits; whether a
-visitor comes again is known only later, so lines wait in a spool file until the log's end.
+Three stages, each a generator with bounded memory. `in_time` orders (servers write a line when the answer ends, and
+files may come in any order). `cut_sessions` gives sessions by their start: it holds the open ones, and those that ended
+while an earlier one was still open. `drafts` gives visits.
+
+Whose a view is, ids say where there are any; a client (address and agent) is the visitor otherwise, and the session of
+a client without ids takes up the first ids that its client shows.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
+from typing import Final
 
 import msgspec
 import orjson
 
-from harness.errors import TraceError
 from harness.trace.accesslog import PageView
-from harness.trace.codec import encode_visit
-from harness.trace.lines import BadLines
-from harness.trace.model import Header, Step, Visit
-from harness.trace.spool import open_spool
+from harness.trace.intake.assemble import Draft
+from harness.trace.model import Step
+from harness.trace.order import Packing, in_order
 from harness.trace.useragent import Agent
-from harness.trace.writer import write_trace
+from harness.units import NS_PER_S
 
-GAP_S = 30 * 60
-WINDOW_S = 120
+GAP_NS: Final = 30 * 60 * NS_PER_S
 # A visit never lasts longer than a monitor session lives (contract section 3); also bounds what waits in memory.
-LONGEST_S = 6 * 3600
-MAX_HELD = 1_000_000
+LONGEST_NS: Final = 6 * 3600 * NS_PER_S
+_SORTED_AT_A_TIME: Final = 200_000
 
 
 @dataclass(slots=True)
 class Session:
-    """The page views of one visitor without a long pause between them, in seconds since 1970."""
+    """The views of one visitor without a long pause between them, in ns since 1970; `updates` are places in them."""
 
     visitor: str
-    agent: Agent
-    views_s: list[int]
+    agent: Agent | None
+    views_ns: list[int]
+    updates: set[int] = field(default_factory=set)
+    client: str = ""
+    ids: str = ""
     ended: bool = False
 
+    @property
+    def cohort(self) -> str:
+        """The device class, or `all` where the agent is not known."""
+        return self.agent.cohort if self.agent is not None else "all"
 
-def in_order(views: Iterable[PageView], bad: BadLines, window_s: int = WINDOW_S) -> Iterator[PageView]:
-    """The same page views ordered by time (equal times keep their order).
 
-    A view may stand at most `window_s` behind the latest one before it; an older one goes to `bad`. At most a million
-    views are held: on a busier log the window is shorter.
+_VIEWS: Final = Packing[PageView](
+    key=lambda view: view.at_ns,
+    pack=msgspec.msgpack.encode,
+    unpack=msgspec.msgpack.Decoder(PageView).decode,
+)
+
+
+def in_time(views: Iterable[PageView]) -> Iterator[PageView]:
+    """The same page views ordered by time (equal times keep their order), in bounded memory."""
+    return in_order(views, _VIEWS, _SORTED_AT_A_TIME)
+
+
+def cut_sessions(views: Iterable[PageView], gap_ns: int = GAP_NS, longest_ns: int = LONGEST_NS) -> Iterator[Session]:
+    """Sessions ordered by their first view, from ordered views; a pause above `gap_ns` ends one, or `longest_ns`."""
+    return _Cutter(gap_ns, longest_ns).cut(views)
+
+
+class _Cutter:
+    """The open sessions, ordered by their last view, and who they belong to."""
+
+    def __init__(self, gap_ns: int, longest_ns: int) -> None:
+        self._gap_ns = gap_ns
+        self._longest_ns = longest_ns
+        self._by_start: deque[Session] = deque()
+        self._running: OrderedDict[int, Session] = OrderedDict()
+        self._by_client: dict[str, Session] = {}
+        self._by_ids: dict[str, Session] = {}
+        # What a visitor is called who was first seen without ids.
+        self._names: dict[str, str] = {}
+
+    def cut(self, views: Iterable[PageView]) -> Iterator[Session]:
+        running = self._running
+        for view in views:
+            while running and view.at_ns - (quiet := next(iter(running.values()))).views_ns[-1] > self._gap_ns:
+                self._end(quiet)
+            session = self._of(view)
+            if session is not None and view.at_ns - session.views_ns[0] > self._longest_ns:
+                self._end(session)
+                session = None
+            if session is None:
+                session = self._begin(view)
+            else:
+                session.views_ns.append(view.at_ns)
+                running.move_to_end(id(session))
+            if view.update:
+                session.updates.add(len(session.views_ns) - 1)
+            if view.ids and session.ids != view.ids:
+                session.ids = view.ids
+                self._by_ids[view.ids] = session
+                self._names.setdefault(view.ids, session.visitor)
+            while self._by_start[0].ended:
+                yield self._by_start.popleft()
+        yield from self._by_start
+
+    def _of(self, view: PageView) -> Session | None:
+        if not view.ids:
+            return self._by_client.get(view.client)
+        session = self._by_ids.get(view.ids)
+        if session is None and view.ids not in self._names:
+            candidate = self._by_client.get(view.client)
+            session = candidate if candidate is not None and not candidate.ids else None
+        return session
+
+    def _begin(self, view: PageView) -> Session:
+        visitor = self._names.get(view.ids, view.ids) if view.ids else view.client
+        session = Session(visitor, view.agent, [view.at_ns], client=view.client)
+        self._running[id(session)] = self._by_client[view.client] = session
+        self._by_start.append(session)
+        return session
+
+    def _end(self, session: Session) -> None:
+        session.ended = True
+        del self._running[id(session)]
+        if self._by_client.get(session.client) is session:
+            del self._by_client[session.client]
+        if self._by_ids.get(session.ids) is session:
+            del self._by_ids[session.ids]
+
+
+def drafts(sessions: Iterable[Session]) -> Iterator[Draft]:
+    """The sessions as visits.
+
+    The first step is `fresh`, or `return` when the visitor came before; the others `chain` with the pauses as think
+    times. Memory: the names of all visitors.
     """
-    held: list[tuple[int, int, PageView]] = []
-    latest_s = released_s = 0
-    for number, view in enumerate(views):
-        if view.at_s < released_s:
-            late_s = latest_s - view.at_s
-            bad.add(TraceError(f"{view.where}: {late_s} s older than lines before it: sort the log, oldest file first"))
-            continue
-        latest_s = max(latest_s, view.at_s)
-        heapq.heappush(held, (view.at_s, number, view))
-        while held[0][0] < latest_s - window_s or len(held) > MAX_HELD:
-            released_s, _, oldest = heapq.heappop(held)
-            yield oldest
-    while held:
-        yield heapq.heappop(held)[2]
+    seen: set[str] = set()
+    for session in sessions:
+        came_before = session.visitor in seen
+        seen.add(session.visitor)
+        request = msgspec.Raw(_request(session.agent))
+        steps = []
+        for number, (before_ns, at_ns) in enumerate(pairwise([session.views_ns[0], *session.views_ns])):
+            update = number in session.updates
+            steps.append(
+                Step(
+                    op="update" if update else "get_engagement",
+                    identity="chain" if number else "return" if came_before else "fresh",
+                    think=(at_ns - before_ns) / NS_PER_S,
+                    request=msgspec.Raw(b"{}") if update else request,
+                )
+            )
+        yield Draft(session.views_ns[0], session.visitor, session.cohort, steps)
 
 
-def cut_sessions(views: Iterable[PageView], gap_s: int = GAP_S, longest_s: int = LONGEST_S) -> Iterator[Session]:
-    """Sessions ordered by their first view, from ordered views; a pause above `gap_s` ends one, so does `longest_s`."""
-    running: OrderedDict[str, Session] = OrderedDict()
-    by_start: deque[Session] = deque()
-    for view in views:
-        # `running` is ordered by the last view, so those that have ended stand first.
-        while running and view.at_s - (quiet := next(iter(running.values()))).views_s[-1] > gap_s:
-            running.popitem(last=False)
-            quiet.ended = True
-        session = running.get(view.visitor)
-        if session is not None and view.at_s - session.views_s[0] <= longest_s:
-            session.views_s.append(view.at_s)
-            running.move_to_end(view.visitor)
-        else:
-            if session is not None:
-                session.ended = True
-                del running[view.visitor]
-            running[view.visitor] = session = Session(view.visitor, view.agent, [view.at_s])
-            by_start.append(session)
-        while by_start and by_start[0].ended:
-            yield by_start.popleft()
-    yield from by_start
-
-
-def import_visits(sessions: Iterable[Session], target: str | Path) -> tuple[int, int]:
-    """Write sessions (ordered by start) as a trace to a path or `-`; returns (visits, steps).
-
-    The first step of a visit is `fresh`, or `return` when the visitor came before; the others `chain`. The trace
-    begins at the first visit. Memory: one small entry for each visitor. Raises `TraceError`
-    when there is no session, otherwise as `harness.trace.writer.open_output`.
-    """
-    returns = bytearray()
-    latest_visit: dict[int, int] = {}
-    first_s = last_s = steps = 0
-    with open_spool() as spool:
-        for index, session in enumerate(sessions):
-            last_s = session.views_s[0]
-            first_s = first_s if index else last_s
-            steps += len(session.views_s)
-            key = int(session.visitor, 16)
-            earlier = latest_visit.get(key)
-            if earlier is not None:
-                returns[earlier] = 1
-            latest_visit[key] = index
-            returns.append(0)
-            spool.write(encode_visit(_visit(index, session, first_s, came_before=earlier is not None)) + b"\n")
-        if not returns:
-            raise TraceError("the log holds no page view of a person: nothing was written")
-        header = Header(
-            harness_trace=1,
-            source="access log",
-            created=datetime.fromtimestamp(first_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            visits=len(returns),
-            span_s=float(last_s - first_s),
-            anonymized=True,
-        )
-        spool.seek(0)
-        write_trace(target, header, (_marked(line, flag) for line, flag in zip(spool, returns, strict=True)))
-    return len(returns), steps
-
-
-def _visit(index: int, session: Session, first_s: int, *, came_before: bool) -> Visit:
-    request = msgspec.Raw(_request(session.agent))
-    steps = [Step(op="get_engagement", identity="return" if came_before else "fresh", request=request)]
-    for before_s, at_s in pairwise(session.views_s):
-        steps.append(Step(op="get_engagement", think=float(at_s - before_s), request=request))
-    return Visit(
-        id=f"v-{index + 1:06d}",
-        visitor=session.visitor,
-        at=float(session.views_s[0] - first_s),
-        cohort=session.agent.cohort,
-        steps=steps,
-    )
-
-
-def _request(agent: Agent) -> bytes:
+def _request(agent: Agent | None) -> bytes:
+    if agent is None:
+        return b'{"appType":"EXTERNAL"}'
     details = {"deviceFamily": agent.cohort.upper(), "os": agent.os, "osVersion": agent.os_version}
     known = {key: value for key, value in details.items() if value is not None}
     return orjson.dumps({"appDetails": known, "appType": "EXTERNAL"})
-
-
-def _marked(line: bytes, returns: int) -> bytes:
-    """A spooled line, with `returns` as it turned out; the key stands before anything that could look like it."""
-    line = line.rstrip(b"\n")
-    return line.replace(b'"returns":false', b'"returns":true', 1) if returns else line

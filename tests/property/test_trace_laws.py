@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import tempfile
 from collections import defaultdict
 from itertools import pairwise
@@ -18,9 +17,11 @@ from harness.trace.accesslog import PageView
 from harness.trace.codec import decode_visit, encode_visit, read_visits
 from harness.trace.lines import BadLines
 from harness.trace.model import IDENTITIES, OPS, Header, Step, Visit
-from harness.trace.sessions import cut_sessions, in_order
+from harness.trace.order import Packing, in_order
+from harness.trace.sessions import cut_sessions
 from harness.trace.useragent import Agent
 from harness.trace.writer import write_trace
+from harness.units import NS_PER_S
 
 SECONDS = st.floats(min_value=0, max_value=1e8, allow_nan=False) | st.integers(0, 10**8).map(float)
 JSON = st.recursive(
@@ -86,20 +87,22 @@ def test_any_file_is_read_or_refused(content: bytes) -> None:
 
 
 def views_of(moments: list[tuple[int, int]]) -> list[PageView]:
-    return [PageView(at_s, f"v{visitor}", Agent("desktop"), f"log:{n}") for n, (at_s, visitor) in enumerate(moments)]
+    return [PageView(at_s * NS_PER_S, f"v{visitor}", Agent("desktop")) for at_s, visitor in moments]
 
 
 MOMENTS = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 4)), max_size=60)
+NUMBERED = Packing[tuple[int, int]](
+    key=lambda pair: pair[0],
+    pack=msgspec.msgpack.encode,
+    unpack=msgspec.msgpack.Decoder(tuple[int, int]).decode,
+)
 
 
-@given(MOMENTS, st.integers(0, 120), st.integers(0, 2**32))
-def test_shuffling_within_the_window_changes_nothing(moments: list[tuple[int, int]], window_s: int, seed: int) -> None:
-    """Lines displaced by at most the window come out sorted, none lost."""
-    rng = random.Random(seed)
-    displaced = sorted(views_of(moments), key=lambda view: view.at_s + rng.uniform(0, window_s))
-    ordered = list(in_order(displaced, BadLines(), window_s))
-    assert [view.at_s for view in ordered] == sorted(at_s for at_s, _ in moments)
-    assert sorted(view.where for view in ordered) == sorted(view.where for view in displaced)
+@given(st.lists(st.integers(-50, 50), max_size=80), st.integers(1, 20))
+def test_an_external_sort_is_a_stable_sort(keys: list[int], run: int) -> None:
+    """However few records fit into memory, the order is that of sorted(), which is stable."""
+    records = [(key, number) for number, key in enumerate(keys)]
+    assert list(in_order(records, NUMBERED, run)) == sorted(records, key=lambda pair: pair[0])
 
 
 @given(MOMENTS, st.integers(1, 60), st.integers(1, 200))
@@ -107,19 +110,20 @@ def test_sessions_against_cutting_each_visitor_alone(
     moments: list[tuple[int, int]], gap_s: int, longest_s: int
 ) -> None:
     """The sessions equal those of a simple cutter that sees one visitor at a time; starts are in order."""
-    views = sorted(views_of(moments), key=lambda view: view.at_s)
+    views = sorted(views_of(moments), key=lambda view: view.at_ns)
     by_visitor: defaultdict[str, list[int]] = defaultdict(list)
     for view in views:
-        by_visitor[view.visitor].append(view.at_s)
+        by_visitor[view.client].append(view.at_ns)
+    gap_ns, longest_ns = gap_s * NS_PER_S, longest_s * NS_PER_S
     expected = []
     for visitor, times in by_visitor.items():
         runs = [[times[0]]]
-        for before_s, at_s in pairwise(times):
-            if at_s - before_s > gap_s or at_s - runs[-1][0] > longest_s:
-                runs.append([at_s])
+        for before_ns, at_ns in pairwise(times):
+            if at_ns - before_ns > gap_ns or at_ns - runs[-1][0] > longest_ns:
+                runs.append([at_ns])
             else:
-                runs[-1].append(at_s)
+                runs[-1].append(at_ns)
         expected += [(visitor, run) for run in runs]
-    found = [(session.visitor, session.views_s) for session in cut_sessions(views, gap_s, longest_s)]
+    found = [(session.visitor, session.views_ns) for session in cut_sessions(views, gap_ns, longest_ns)]
     assert sorted(found) == sorted(expected)
-    assert [views_s[0] for _, views_s in found] == sorted(views_s[0] for _, views_s in found)
+    assert [views_ns[0] for _, views_ns in found] == sorted(views_ns[0] for _, views_ns in found)

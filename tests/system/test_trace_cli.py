@@ -114,7 +114,7 @@ def test_import_access_log(tmp_path: Path) -> None:
     """A log becomes a valid trace on stdout; what was left out is told on stderr; no address or agent is written."""
     log = [log_line(3), log_line(1), log_line(9, "/next"), log_line(5, address="192.0.2.7"), log_line(2, "/a.css")]
     code, out, err = trace("import", "access-log", "-", stdin="".join(log).encode())
-    assert (code, err) == (0, "5 access-log lines: 4 page views in 2 visits; left out: 1 asset\n")
+    assert (code, err) == (0, "5 access-log lines: 4 steps in 2 visits; left out: 1 asset\n")
     visits = [json.loads(line) for line in out.splitlines()[1:]]
     assert [(visit["at"], [step["think"] for step in visit["steps"]]) for visit in visits] == [(0, [0, 2, 6]), (4, [0])]
     assert "192.0.2" not in out
@@ -151,9 +151,11 @@ def test_import_into_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("import", "har", "x"), "'har' is not 'access-log'"),
+        (("import", "pcap", "x"), "'pcap' is not one of 'access-log', 'har', 'gor', 'jsonl'"),
+        (("import", "har", "x", "--format", "json"), "--format is for access-log, not for har"),
+        (("import", "jsonl", "x"), "jsonl needs --map TOML"),
         (("import", "access-log", "x", "--gap", "soon"), "'soon' is not a duration"),
-        (("import", "access-log", "x", "--gap", "1ms"), "at least one second is needed"),
+        (("import", "access-log", "x", "--format", "$status"), "has no address and no time and no request"),
         (("import", "access-log", "x", "--key-file", "nokey"), "--key-file nokey: cannot be read"),
         (("head", "fixtures/small.jsonl", "-o", "no/such/t.jsonl"), "no/such/t.jsonl: cannot be written"),
     ],

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.sim.behaviour import Behaviour, Decision
-from harness.sim.route import Call
 from harness.sim.scenario import (
     Availability,
     Cold,
@@ -28,6 +27,7 @@ from harness.sim.scenario import (
     Wave,
 )
 from harness.wire.reply import read_reply
+from harness.wire.route import Call
 from harness.wire.validate import check_reply
 
 SECOND = 1_000_000_000

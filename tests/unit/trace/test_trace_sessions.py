@@ -8,53 +8,38 @@ from pathlib import Path
 import pytest
 
 from harness.errors import TraceError
-from harness.trace import sessions
 from harness.trace.accesslog import PageView
 from harness.trace.check import Validation
+from harness.trace.intake.assemble import Totals, write_drafts
 from harness.trace.lines import BadLines
-from harness.trace.sessions import Session, cut_sessions, import_visits, in_order
+from harness.trace.sessions import Session, cut_sessions, drafts, in_time
 from harness.trace.useragent import Agent
+from harness.units import NS_PER_S
 
 DESKTOP, PHONE = Agent("desktop", "LINUX"), Agent("mobile", "IOS", "17.4")
 
 
-def view(at_s: int, visitor: str = "a", agent: Agent = DESKTOP) -> PageView:
-    return PageView(at_s, visitor, agent, f"log:{at_s}")
+def view(at_s: int, client: str = "a", agent: Agent = DESKTOP, ids: str = "", update: bool = False) -> PageView:
+    return PageView(at_s * NS_PER_S, client, agent, ids, update)
 
 
-def cut(*views: PageView, **bounds: int) -> list[tuple[str, list[int]]]:
-    return [(session.visitor, session.views_s) for session in cut_sessions(views, **bounds)]
+def cut(*views: PageView, **bounds_s: int) -> list[tuple[str, list[int]]]:
+    bounds = {name.replace("_s", "_ns"): value * NS_PER_S for name, value in bounds_s.items()}
+    return [
+        (session.visitor, [view_ns // NS_PER_S for view_ns in session.views_ns])
+        for session in cut_sessions(views, **bounds)
+    ]
 
 
-def test_order_is_restored_within_the_window() -> None:
-    """Views up to the window behind the latest come out in order, equal times as they stood."""
+def write(sessions: list[Session], path: Path) -> Totals:
+    return write_drafts(drafts(sessions), path, source="access log", anonymized=True, nothing="nothing was written")
+
+
+def test_views_in_any_order_are_ordered() -> None:
+    """Views come out by time, equal times as they stood, however far from their place they were."""
     views = [view(100), view(160), view(41, "x"), view(100, "b"), view(220), view(100, "c")]
     expected = [view(41, "x"), view(100), view(100, "b"), view(100, "c"), view(160), view(220)]
-    assert list(in_order(views, BadLines(), window_s=120)) == expected
-
-
-def test_a_view_behind_the_window_is_a_bad_line() -> None:
-    """A view older than what was already given out is reported with its place, or skipped and counted."""
-    views = [view(1000), view(1200), view(900)]
-    with pytest.raises(TraceError, match="log:900: 300 s older than lines before it: sort the log, oldest file first"):
-        list(in_order(views, BadLines(), window_s=120))
-    bad = BadLines("skip")
-    assert (list(in_order(views, bad, window_s=120)), bad.count) == (views[:2], 1)
-
-
-def test_held_views_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long the window, only so many views are held: beyond that the oldest go out."""
-    monkeypatch.setattr(sessions, "MAX_HELD", 2)
-    taken = 0
-
-    def source() -> object:
-        nonlocal taken
-        for at_s in range(10):
-            taken += 1
-            yield view(at_s)
-
-    ordered = in_order(source(), BadLines(), window_s=10**6)  # type: ignore[arg-type]
-    assert (next(ordered), taken) == (view(0), 3)
+    assert list(in_time(views)) == expected
 
 
 def test_a_pause_above_the_gap_ends_a_session() -> None:
@@ -85,17 +70,21 @@ def test_ended_sessions_do_not_wait_for_the_end() -> None:
         nonlocal taken
         for number in range(100):
             taken += 1
-            yield view(number * 1000, f"v{number}")
+            yield view(number * 2000, f"v{number}")
 
     first = next(cut_sessions(source()))  # type: ignore[arg-type]
-    assert (first.visitor, taken) == ("v0", 3)
+    assert (first.visitor, taken) == ("v0", 2)
 
 
 def test_visits_with_returns_and_think_times(tmp_path: Path) -> None:
     """The written trace: identities, think times, returns known from later on, request from the agent's classes."""
     path = tmp_path / "t.jsonl"
-    found = [Session("0a", DESKTOP, [1000, 1040]), Session("0b", PHONE, [1001]), Session("0a", DESKTOP, [9000])]
-    assert import_visits(found, path) == (3, 4)
+    found = [
+        Session("0a", DESKTOP, [1000 * NS_PER_S, 1040 * NS_PER_S]),
+        Session("0b", PHONE, [1001 * NS_PER_S]),
+        Session("0a", DESKTOP, [9000 * NS_PER_S]),
+    ]
+    assert write(found, path) == Totals(3, 4, 1)
     desktop = {"appDetails": {"deviceFamily": "DESKTOP", "os": "LINUX"}, "appType": "EXTERNAL"}
     phone = {"appDetails": {"deviceFamily": "MOBILE", "os": "IOS", "osVersion": "17.4"}, "appType": "EXTERNAL"}
 
@@ -127,6 +116,29 @@ def test_visits_with_returns_and_think_times(tmp_path: Path) -> None:
 
 def test_nothing_to_import(tmp_path: Path) -> None:
     """A log without people writes nothing and says so."""
-    with pytest.raises(TraceError, match="no page view of a person: nothing was written"):
-        import_visits([], tmp_path / "t.jsonl")
+    with pytest.raises(TraceError, match="nothing was written"):
+        write([], tmp_path / "t.jsonl")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ids_tell_visitors_behind_one_client_apart() -> None:
+    """Views with ids belong to the session of these ids, whichever client they come from, at the same time."""
+    views = [view(0, ids="A"), view(1, ids="B"), view(2, "other", ids="A"), view(3, ids="B")]
+    assert cut(*views) == [("A", [0, 2]), ("B", [1, 3])]
+
+
+def test_a_session_takes_up_the_first_ids_of_its_client() -> None:
+    """A visitor's first call carries no ids: it belongs to the session that shows some next; names last."""
+    views = [view(0), view(5, ids="A"), view(9, ids="A"), view(7000, ids="A"), view(7001, ids="C")]
+    assert cut(*views) == [("a", [0, 5, 9]), ("a", [7000]), ("C", [7001])]
+
+
+def test_updates_are_steps_of_their_own_kind(tmp_path: Path) -> None:
+    """A PUT becomes an update without a body that nobody saw; the others ask."""
+    [session] = cut_sessions([view(0, ids="A"), view(2, ids="A", update=True), view(3, ids="A")])
+    [draft] = drafts([session])
+    assert [(step.op, step.think, bytes(step.request) == b"{}") for step in draft.steps] == [
+        ("get_engagement", 0, False),
+        ("update", 2, True),
+        ("get_engagement", 1, False),
+    ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 from urllib.parse import unquote
 
 import msgspec
 
-from harness.trace.model import Op
+Op = Literal["get_engagement", "update"]
 
 # The query in the documented order, v then sid, is taken apart at once; what follows is looked at only if there is any.
 _TARGET = re.compile(
@@ -16,9 +17,6 @@ _TARGET = re.compile(
     re.DOTALL,
 )
 _OPS: dict[bytes, Op] = {b"POST": "get_engagement", b"PUT": "update"}
-# What an id may look like at most: ids are opaque, but these characters survive a path and a query unescaped.
-_ID = re.compile(r"[A-Za-z0-9._~:@+=-]{1,128}")
-_ACCOUNT = re.compile(r"[A-Za-z0-9_]{1,20}")
 
 
 class Call(msgspec.Struct, gc=False):
@@ -49,18 +47,3 @@ def route(method: bytes, target: bytes, attempt: str = "") -> Call | None:
         call.vid = unquote(vid) if vid else None
         call.sid = None if call.sid is None else unquote(call.sid)
     return call
-
-
-def well_formed_id(text: str | None) -> bool:
-    """Whether an id is absent or one that the service could have issued (or tolerates, as client-chosen vids)."""
-    return text is None or _ID.fullmatch(text) is not None
-
-
-def well_formed_account(text: str) -> bool:
-    """Whether an account id follows the documented pattern (contract 1.1)."""
-    return _ACCOUNT.fullmatch(text) is not None
-
-
-def known_version(text: str | None) -> bool:
-    """Whether the `v` parameter, a number, is 1.0: the only version of this operation."""
-    return text in ("1.0", "1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.sim.route import Call, known_version, route, well_formed_account, well_formed_id
+from harness.wire.route import Call, route
 
 BASE = "/api/account/12345678/app/engagement/visitors"
 
@@ -49,11 +49,3 @@ def test_the_attempt_id_travels_with_the_call() -> None:
     """X-Harness-Attempt is part of the call."""
     call = route(b"POST", f"{BASE}/?v=1.0".encode(), "v-1/0/1")
     assert call == Call("get_engagement", "12345678", version="1.0", attempt="v-1/0/1")
-
-
-def test_forms_of_ids_accounts_and_versions() -> None:
-    """Absent and opaque ids pass, what cannot be an id does not; accounts and versions follow the contract."""
-    assert all(map(well_formed_id, (None, "xyz", "ZjYWZlYzYzNDE5MTE1OWQ5", "stM0-_" + ".0af" * 9)))
-    assert not any(map(well_formed_id, ("", "a b", 'a"b', "x" * 129, "é")))
-    assert well_formed_account("ta3hWd4IgG") and not well_formed_account("x" * 21) and not well_formed_account("")
-    assert known_version("1.0") and not known_version("1.1") and not known_version(None)
