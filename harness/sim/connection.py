@@ -28,7 +28,15 @@ _MAX_TARGET_BYTES = 64 * 1024
 _MAX_WAITING = 16
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _HEAD = b"%s%sContent-Length: %d\r\n%s\r\n"
-_TIMED_HEAD = b"%s%sContent-Length: %d\r\nServer-Timing: sim;dur=%.3f\r\n%s\r\n"
+_TIMED_HEAD = b"%s%sContent-Length: %d\r\nServer-Timing: sim;dur=%.3f\r\n%s%s\r\n"
+# What a page of another origin may do (contract 2.2: credentials, and the headers that the browser client sends).
+_CORS = b"Access-Control-Allow-Origin: %s\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n"
+_PREFLIGHT = (
+    b"Access-Control-Allow-Methods: POST, PUT, OPTIONS\r\n"
+    b"Access-Control-Allow-Headers: Content-Type, Accept, Pragma, Cache-Control, X-Requested-With, "
+    b"X-HTTP-Method-Override, LP-URL, LP-DOMAIN-REFERER\r\n"
+    b"Access-Control-Max-Age: 600\r\n"
+)
 _TEXT_TYPE = b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
 # SO_LINGER on with a time of 0: closing sends RST instead of FIN.
 _LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -51,6 +59,7 @@ class Request(msgspec.Struct):
     method: bytes
     target: bytes
     attempt: str
+    origin: bytes
     body: bytes
     too_large: bool
     keep_alive: bool
@@ -63,6 +72,7 @@ class Pending(msgspec.Struct):
     decision: Decision
     arrived_ns: int
     keep_alive: bool
+    origin: bytes = b""
     timer: asyncio.TimerHandle | None = None
 
 
@@ -139,6 +149,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._target = b""
         self._attempt = ""
+        self._origin = b""
         self._body: list[bytes] = []
         self._body_bytes = 0
         self._expects = False
@@ -152,8 +163,11 @@ class Connection(asyncio.Protocol):
         length = len(name)
         if length == 17 and name.lower() == b"x-harness-attempt":
             self._attempt = value.decode("latin-1")
-        elif length == 6 and name.lower() == b"expect":
-            self._expects = value.lower() == b"100-continue"
+        elif length == 6:
+            if name.lower() == b"expect":
+                self._expects = value.lower() == b"100-continue"
+            elif name.lower() == b"origin":
+                self._origin = value
 
     def on_headers_complete(self) -> None:
         if self._expects and self._pending is None and not self._waiting:
@@ -175,6 +189,7 @@ class Connection(asyncio.Protocol):
             parser.get_method(),
             self._target,
             self._attempt,
+            self._origin,
             parts[0] if len(parts) == 1 else b"".join(parts),
             self._body_bytes > MAX_BODY_BYTES,
             parser.should_keep_alive(),
@@ -198,7 +213,7 @@ class Connection(asyncio.Protocol):
         # The truth runs from here: parsing is done, nothing is decided.
         arrived_ns = time.monotonic_ns()
         decision = site.behaviour.handle(arrived_ns, call, request.body)
-        pending = Pending(call, decision, arrived_ns, request.keep_alive)
+        pending = Pending(call, decision, arrived_ns, request.keep_alive, request.origin)
         if decision.delay_ns <= 0 and decision.fault == "":
             self._answer(pending)
             return
@@ -228,6 +243,7 @@ class Connection(asyncio.Protocol):
             decision.headers,
             len(decision.body),
             service_ns / NS_PER_MS,
+            _CORS % pending.origin if pending.origin else b"",
             b"" if pending.keep_alive else b"Connection: close\r\n",
         )
         self._transport.write(head + decision.body)
@@ -253,10 +269,13 @@ class Connection(asyncio.Protocol):
             body = truth_json(site.behaviour, site.seed, time.monotonic_ns())
         elif (request.method, path) == (b"GET", b"/metrics") and site.metrics:
             headers, body = _TEXT_TYPE, metrics_text(site.behaviour)
+        elif request.method == b"OPTIONS" and request.origin and route(b"POST", request.target) is not None:
+            headers, body = _PREFLIGHT, b""
         else:
             site.behaviour.truth.unrouted += 1
             status, body = 404, b'{"message":"no such resource"}'
-        self._write(status, headers, body, request.keep_alive, send_body=request.method != b"HEAD")
+        cors = _CORS % request.origin if request.origin else b""
+        self._write(status, headers + cors, body, request.keep_alive, send_body=request.method != b"HEAD")
 
     def _write(self, status: int, headers: bytes, body: bytes, keep_alive: bool, send_body: bool = True) -> None:
         close = b"" if keep_alive else b"Connection: close\r\n"
