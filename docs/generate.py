@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parent
 WIDTH = 100
 NOTICE = "<!-- Made by docs/generate.py; do not edit. -->"
 NOT_YET = "*Read and checked, but nothing acts on it yet.*"
-UNUSED = {name for name in BY_NAME if name.startswith(("limits.", "regression."))}
+UNUSED = {name for name in BY_NAME if name.startswith("regression.")}
 
 
 def pages() -> dict[str, str]:

@@ -73,6 +73,11 @@ class Child:
         except subprocess.TimeoutExpired:
             return None
 
+    def terminate(self) -> None:
+        """Asks it to end (SIGTERM), if it still runs."""
+        if self.exit_code() is None:
+            self._process.terminate()
+
     def stop(self, grace_s: float) -> None:
         """Asks it to end (SIGTERM) and, after `grace_s`, kills it with all of its session."""
         if self.exit_code() is None:

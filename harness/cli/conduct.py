@@ -72,7 +72,10 @@ def conduct(config: RunConfig, *, as_json: bool, quiet: bool, people: TextIO, co
                 if event.get("lingers"):
                     _linger(fabric, config, interrupts, people if not quiet else None)
                 else:
-                    # Everything is written and told: what Locust still does on its way out is of no use to anybody.
+                    if config.bind is not None:
+                        # Workers elsewhere end because Locust tells them so on its way out.
+                        fabric.wait_for_end(_CLOSING_S)
+                    # Everything is written and told: what else Locust does on its way out is of no use to anybody.
                     fabric.kill()
         except (HarnessError, KeyboardInterrupt) as error:
             progress.close()

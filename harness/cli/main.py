@@ -22,6 +22,7 @@ from harness.errors import ExitCode, HarnessError, UsageError
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("harness.cli.demo", "Replay a shipped trace against an embedded simulator."),
     "run": ("harness.cli.run", "Replay a trace against a target and judge it."),
+    "worker": ("harness.cli.worker", "Join a run on another machine."),
     "sim": ("harness.cli.sim", "The practice target: a LivePerson-like engagement service."),
     "trace": ("harness.cli.trace", "Import, validate and look at traces."),
     "check": ("harness.cli.check", "Judge a stored run again; sends nothing."),

@@ -24,6 +24,7 @@ from harness.export.state import RunState
 from harness.fleet.master import Conductor
 from harness.fleet.member import Member
 from harness.fleet.messages import FromMaster
+from harness.judge.abort import AbortGuard
 from harness.judge.facts import Ended, RunFacts, WorkerFacts
 from harness.judge.summary import summarize
 from harness.judge.threshold import parse_thresholds
@@ -62,6 +63,7 @@ class MasterRun:
         self._config = config
         self._tell = tell
         self._thresholds = parse_thresholds(config.thresholds)
+        self._abort = AbortGuard(parse_thresholds(config.limits.abort_on))
         self._arrivals = parse_arrivals(config.arrivals)
         self._began = datetime.now(UTC)
         self._metrics: RunMetrics | None = None
@@ -122,6 +124,12 @@ class MasterRun:
     def started(self, t0_ns: int, workers: int) -> None:
         """Tells the parent that the run begins."""
         self._tell({"event": "started", "t0_ns": t0_ns, "workers": workers})
+
+    def arrived(self, second: int, snapshot: Snapshot, now_ns: int) -> None:
+        """Ends the run when this makes an abort condition fail."""
+        reason = self._abort.add(second, snapshot)
+        if reason is not None and self.conductor.phase == "running":
+            self.conductor.fail(reason, ExitCode.GUARD, now_ns)
 
     def second(self, second: int, snapshot: Snapshot) -> None:
         """Stores one second and keeps what the end needs of it."""
@@ -384,6 +392,8 @@ def _worker_facts(member: Member) -> WorkerFacts:
     return WorkerFacts(
         id=member.worker,
         clock_offset_ms=member.offset_ns / NS_PER_MS,
+        clock_error_ms=_ms(member.clock_error_ns),
+        clock_drift_ms=_ms(member.clock_drift_ns),
         cpu_s=member.cpu_ns / NS_PER_S,
         cpu_max_ratio=member.cpu_max_ratio,
         rss_max_mb=member.rss_max_bytes / 1e6,

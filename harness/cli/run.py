@@ -17,7 +17,7 @@ from harness.config.resolve import Settled
 
 if TYPE_CHECKING:
     from harness.config.model import RunConfig
-from harness.errors import UsageError
+from harness.errors import GuardError, UsageError
 
 
 @click.command("run", short_help="Replay a trace against a target and judge it.")
@@ -66,7 +66,29 @@ def run_config(settled: Settled) -> RunConfig:
     scenario = "stdin" if trace == "-" else Path(trace).name.partition(".")[0]
     if not settled.values["out_dir"]:
         settled.values["out_dir"] = str(Path("runs") / default_run_name(datetime.now(UTC), scenario, run_id))
-    return build_config(settled, run_id=run_id, trace=trace, scenario=scenario)
+    config = build_config(settled, run_id=run_id, trace=trace, scenario=scenario)
+    _keep_within_limits(config)
+    return config
+
+
+def _keep_within_limits(config: RunConfig) -> None:
+    """Refuses a plan that says itself that it goes beyond the guard-rails: raises `GuardError`."""
+    from harness.plan.arrivals import parse_arrivals
+    from harness.units import format_rate
+
+    limits, peak_hz, slots = config.limits, parse_arrivals(config.arrivals).peak_rate_hz(), config.closed_slots
+    advice = "lower the load, or raise the limit if the target may be loaded so"
+    if limits.max_visits_per_s is not None and peak_hz is not None and peak_hz > limits.max_visits_per_s:
+        allowed = format_rate(limits.max_visits_per_s)
+        raise GuardError(
+            f"--arrivals {config.arrivals} plans up to {format_rate(peak_hz)}, "
+            f"limits.max_visits_per_s allows {allowed}: {advice}"
+        )
+    if limits.max_open_visits is not None and slots is not None and slots > limits.max_open_visits:
+        raise GuardError(
+            f"--arrivals {config.arrivals} keeps {slots} visits open, "
+            f"limits.max_open_visits allows {limits.max_open_visits}: {advice}"
+        )
 
 
 def settle_profile(path: str) -> RunConfig:

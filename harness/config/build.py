@@ -90,6 +90,9 @@ def _contradictions(config: RunConfig) -> list[str]:
         problems.append("--expect-workers above --workers needs --bind, where the other workers can join")
     if config.expect_workers < config.workers:
         problems.append(f"--expect-workers {config.expect_workers} is below --workers {config.workers}")
+    most = config.limits.max_open_visits
+    if most is not None and most < config.expect_workers:
+        problems.append(f"limits.max_open_visits {most} is below the number of workers, {config.expect_workers}")
     if config.closed_slots is not None and config.speed != 1.0 and not config.warp_think:
         problems.append("--speed does nothing in a closed run (it has no timeline): leave it out or add --warp-think")
     if config.warp_think and config.speed == 1.0:

@@ -6,7 +6,8 @@ greenlets. An alarm on a timerfd wakes the engine when the next arrival or sessi
 after the run's start (`t0_ns`, absolute on `monotonic_ns`).
 
 Late arrivals are sent at once, but never faster than twice the planned rate, and dropped beyond `max_lag_ns` (house:
-load model). A worker whose master has been silent for `FENCE_NS` starts nothing any more (house: fencing).
+load model). A worker whose master has been silent for `FENCE_NS` starts nothing any more (house: fencing). What the
+guard-rails (`take_share`) hold back waits, and is dropped when that makes it too late.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import msgspec
 
 from harness.config.model import RunConfig
 from harness.engine.accounts import Accounts
+from harness.engine.ceilings import Ceilings, Share
 from harness.engine.clock import Alarm
 from harness.engine.connection import Connection
 from harness.engine.endpoint import Endpoint
@@ -57,6 +59,7 @@ class Recorder(Protocol):
     def loop_delay(self, delay_ns: int) -> None: ...
     def stall(self, stall_ns: int) -> None: ...
     def own_limit(self) -> None: ...
+    def held(self, limit: str) -> None: ...
 
 
 class Arrival(msgspec.Struct, gc=False):
@@ -104,6 +107,7 @@ class Engine:
         self._serial = 0
         self._open: set[Player] = set()
         self.slots = slots
+        self._ceilings: Ceilings | None = None
         self._last_due_ns = self._last_begun_ns = 0
         self._running = False
         self._filling = False
@@ -141,10 +145,19 @@ class Engine:
             self._arrivals = deque(sorted(self._arrivals, key=lambda arrival: arrival.due_ns))
         self._wake()
 
-    def revoke(self) -> list[int]:
-        """Gives back the visits that have not begun; returns their tickets."""
-        tickets = [arrival.ticket for arrival in self._arrivals]
-        self._arrivals.clear()
+    def take_share(self, share: Share) -> None:
+        """Keeps to this part of the run's slots and guard-rails from now on."""
+        self.slots = share.slots
+        ceilings = self._ceilings or Ceilings()
+        ceilings.take(share)
+        self._ceilings = ceilings if ceilings.any else None
+        self._wake()
+
+    def revoke(self, after_ns: int = -2) -> list[int]:
+        """Gives back the visits that have not begun and are due after that moment; returns their tickets."""
+        kept = [arrival for arrival in self._arrivals if arrival.due_ns <= after_ns]
+        tickets = [arrival.ticket for arrival in self._arrivals if arrival.due_ns > after_ns]
+        self._arrivals = deque(kept)
         return tickets
 
     def cut(self) -> None:
@@ -199,12 +212,16 @@ class Engine:
         if not self._arrivals or self.fenced:
             return None
         if self.slots is not None:
-            return 0 if len(self._open) < self.slots else None
-        due_ns = self._arrivals[0].due_ns
-        if self._last_begun_ns - self._last_due_ns < _PACED_LAG_NS:
-            return due_ns
-        # Catching up: half the planned gap after the last one is twice the planned rate.
-        return max(due_ns, self._last_begun_ns + (due_ns - self._last_due_ns) // 2)
+            moment_ns = 0 if len(self._open) < self.slots else None
+        else:
+            moment_ns = due_ns = self._arrivals[0].due_ns
+            if self._last_begun_ns - self._last_due_ns >= _PACED_LAG_NS:
+                # Catching up: half the planned gap after the last one is twice the planned rate.
+                moment_ns = max(due_ns, self._last_begun_ns + (due_ns - self._last_due_ns) // 2)
+        if self._ceilings is None or moment_ns is None:
+            return moment_ns
+        free_ns = self._ceilings.arrival_ns(len(self._open))
+        return None if free_ns is None else max(moment_ns, free_ns)
 
     def _ring(self) -> None:
         try:
@@ -232,6 +249,11 @@ class Engine:
         due_ns = now_ns if closed else arrival.due_ns
         calls = self._accounts.calls_of(visit.account)
         player = Player(visit, self._rules, calls, due_ns, arrival.suffix, arrival.ticket)
+        ceilings = self._ceilings
+        if ceilings is not None and not closed:
+            limit = ceilings.holding(due_ns, len(self._open))
+            if limit is not None:
+                self._recorder.held(limit)
         if now_ns - due_ns > self._config.max_lag_ns:
             player.drop(now_ns)
             self._on_over(player.ticket, VisitEnd.dropped)
@@ -239,6 +261,8 @@ class Engine:
             return
         self._last_due_ns, self._last_begun_ns = due_ns, now_ns
         self.begun += 1
+        if ceilings is not None and ceilings.visits is not None:
+            ceilings.visits.note(now_ns)
         self._recorder.visit_started(due_ns, player.cohort)
         self._open.add(player)
         self._advance(player, now_ns)
@@ -246,6 +270,8 @@ class Engine:
     def _advance(self, player: Player, now_ns: int) -> None:
         if now_ns > self._fence_ns:
             self.fenced = True
+            return
+        if self._ceilings is not None and self._must_wait(player, now_ns):
             return
         action = player.next_action(now_ns)
         if isinstance(action, bytes):
@@ -258,11 +284,33 @@ class Engine:
             if self._due[0][2] is player:
                 self._wake()
 
+    def _must_wait(self, player: Player, now_ns: int) -> bool:
+        """Whether the ceiling of new sessions keeps this request back; if so, it is on the schedule again."""
+        assert self._ceilings is not None
+        sessions = self._ceilings.sessions
+        if sessions is None or now_ns < player.due_ns or not player.asks_for_session:
+            return False
+        free_ns = sessions.free_ns()
+        if free_ns <= now_ns:
+            sessions.note(now_ns)
+            return False
+        if player.held_ns != player.due_ns:
+            player.held_ns = player.due_ns
+            self._recorder.held("max_new_sessions_per_min")
+        self._serial += 1
+        heappush(self._due, (free_ns, self._serial, player))
+        if self._due[0][2] is player:
+            self._wake()
+        return True
+
     def _end(self, player: Player, end: VisitEnd) -> None:
+        ceilings = self._ceilings
+        if ceilings is not None and len(self._open) == ceilings.open_visits:
+            ceilings.room_ns = monotonic_ns() - self.t0_ns
         self._open.discard(player)
         self._lines.over(player)
         self._on_over(player.ticket, end)
-        if self.slots is not None:
+        if self.slots is not None or ceilings is not None:
             self._wake()
 
     # What the connections tell (hub callbacks)
@@ -352,6 +400,8 @@ class Engine:
                 self._next_sweep_ns = now_ns + _SWEEP_NS
                 self._lines.sweep(now_ns, self._config.timeout_ns, self._config.connect_timeout_ns)
             self._connect_waiting()
+            if self._ceilings is not None and self.slots is None:
+                self._drop_overdue(now_ns - self.t0_ns)
             self._fold()
             second = (now_ns - self.t0_ns) // NS_PER_S
             if second > self.second:
@@ -361,6 +411,14 @@ class Engine:
                 self._ticker.set(self._next_tick_ns)
         except Exception as error:
             self.crash(error)
+
+    def _drop_overdue(self, now_ns: int) -> None:
+        """Drops what a ceiling has made too late: it must not wait for room to be told so."""
+        arrivals = self._arrivals
+        for _ in range(_FOLD_PORTION):
+            if not arrivals or now_ns - arrivals[0].due_ns <= self._config.max_lag_ns:
+                return
+            self._begin(arrivals.popleft(), now_ns)
 
     def _fold(self) -> None:
         sink = self._sink

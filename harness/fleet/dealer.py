@@ -1,10 +1,10 @@
 """The dealer: reads the plan once, deals it to workers in leases, and keeps the books. Pure: no clock, no socket.
 
 Each worker has a hand: visits assigned to it and not yet leased, leases sent and not acknowledged, visits leased and
-not settled. In an open loop a visitor always goes to the same worker (rendezvous hashing over the live workers, so a
-worker's loss moves only its own visitors); in a closed loop the next visit goes to whoever has room for it, because
-keeping the slots full is what a closed loop promises. Memory is bounded by the horizon and by what is open; nothing is
-read before its time.
+not settled. In an open loop a visitor always goes to the same worker (`placement`); in a closed loop the next visit
+goes to whoever has room for it, because keeping the slots full is what a closed loop promises. A worker that leaves
+gives back what it has not begun, and that is dealt again. Memory is bounded by the horizon and by what is open: nothing
+is read before its time, and of a visit that cannot be dealt again only the names are kept.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
-from zlib import crc32
 
 from harness.fleet.messages import TICKET_BITS, Lease
+from harness.fleet.placement import Placement
 from harness.measure.ledger import Ledger
 from harness.plan.schedule import PlannedVisit
 from harness.units import NS_PER_S
@@ -36,11 +36,14 @@ Tickets = list[int]
 class Hand:
     """What one incarnation holds."""
 
-    __slots__ = ("backlog", "begun", "credit", "leased", "number", "open", "slots", "unacked", "worker")
+    __slots__ = ("backlog", "begun", "credit", "leased", "number", "open", "retired", "unacked", "whole", "worker")
 
     def __init__(self, worker: str, slots: int | None) -> None:
         self.worker = worker
-        self.slots = slots
+        # It was asked to go: nothing more for it, and what it gives back is dealt to others.
+        self.retired = False
+        # Leases whose lines are still here, oldest first, with the moment at which their last visit is due.
+        self.whole: deque[tuple[int, list[PlannedVisit]]] = deque()
         self.backlog: deque[PlannedVisit] = deque()
         self.unacked: dict[int, tuple[Lease, int]] = {}
         self.open: dict[int, PlannedVisit] = {}
@@ -52,7 +55,7 @@ class Hand:
     @property
     def wants(self) -> bool:
         """Closed loop: whether fewer visits wait at the worker than its credit."""
-        return self.leased - self.begun + len(self.backlog) < self.credit
+        return not self.retired and self.leased - self.begun + len(self.backlog) < self.credit
 
 
 class Loss(NamedTuple):
@@ -75,6 +78,8 @@ class Dealer:
         self._next: PlannedVisit | None = None
         self._redeal: deque[PlannedVisit] = deque()
         self._hands: dict[str, Hand] = {}
+        self._placement = Placement()
+        self._unbooked = [0, 0]
         self._read_all = False
         self._stopped = False
         self.planned_by_second: dict[int, int] = {}
@@ -82,9 +87,13 @@ class Dealer:
 
     # Members
 
-    def join(self, incarnation: str, worker: str, slots: int | None = None) -> None:
-        """A new incarnation takes part from now on; `worker` is its name in the books."""
+    def join(self, incarnation: str, worker: str, slots: int | None = None, capacity: float = 1.0) -> None:
+        """A new incarnation takes part from now on; `worker` is its name in the books.
+
+        It gets its share by `capacity`, in a closed loop by what it asks for, at first enough for `slots`.
+        """
         self._hands[incarnation] = Hand(worker, slots)
+        self._placement.join(incarnation, capacity)
 
     def knows(self, incarnation: str) -> bool:
         """Whether the incarnation is a member."""
@@ -96,15 +105,47 @@ class Dealer:
         What it cannot have begun is dealt again (stays undealt once dealing has stopped), the rest is lost.
         """
         hand = self._hands.pop(incarnation)
+        self._placement.leave(incarnation)
         safe_ns = word_ns + REDEAL_AFTER_NS
         again = [visit for visit in hand.open.values() if not self._closed and visit.due_ns > safe_ns]
         lost = [visit.name for visit in hand.open.values() if self._closed or visit.due_ns <= safe_ns]
         self._give_back(hand, again)
         if hand.number:
             self._ledger.lose(hand.worker)
-        if not self._stopped:
-            self._redeal = _by_due([*self._redeal, *again, *hand.backlog])
+        self._deal_again([*again, *hand.backlog])
         return Loss(lost, [visit.name for visit in again])
+
+    def retire(self, incarnation: str, lease: int) -> list[str]:
+        """The incarnation was asked to go and takes no lease after this one: others get what it was to get.
+
+        Returns the names of the visits in the leases that it did not take.
+        """
+        hand = self._hands[incarnation]
+        if hand.retired:
+            return []
+        hand.retired = True
+        self._placement.leave(incarnation)
+        hand.unacked.clear()
+        names = self.revoked(incarnation, [ticket for ticket in hand.open if ticket >> TICKET_BITS > lease])
+        self._deal_again(hand.backlog)
+        hand.backlog.clear()
+        return names
+
+    def depart(self, incarnation: str) -> None:
+        """The incarnation has accounted for everything and is gone."""
+        del self._hands[incarnation]
+        self._placement.leave(incarnation)
+
+    def spoke(self, incarnation: str, word_ns: int) -> None:
+        """The master's last word to it is of `word_ns` (after t0): what was due long before is its own for good."""
+        whole = self._hands[incarnation].whole
+        while whole and whole[0][0] < word_ns - REDEAL_AFTER_NS:
+            for visit in whole.popleft()[1]:
+                visit.line = b""
+
+    def _deal_again(self, visits: Iterable[PlannedVisit]) -> None:
+        if not self._stopped:
+            self._redeal = _by_due([*self._redeal, *(visit for visit in visits if visit.line)])
 
     def _give_back(self, hand: Hand, visits: list[PlannedVisit]) -> None:
         if visits:
@@ -114,8 +155,9 @@ class Dealer:
 
     def deal(self, now_ns: int) -> list[tuple[str, Lease]]:
         """The leases to send now, new ones and those that were not acknowledged in time, with their incarnations."""
-        if self._hands:
-            self._assign(now_ns)
+        if any(not hand.retired for hand in self._hands.values()):
+            (self._assign_credit if self._closed else self._assign_due)(now_ns)
+            self._book()
         sends: list[tuple[str, Lease]] = []
         for incarnation, hand in self._hands.items():
             for number, (lease, sent_ns) in hand.unacked.items():
@@ -128,43 +170,47 @@ class Dealer:
                 sends.append((incarnation, lease))
         return sends
 
-    def _assign(self, now_ns: int) -> None:
-        if self._closed:
-            # One visit a round to each: near the plan's end the slots of all workers stay as full as can be.
-            while wanting := [hand for hand in self._hands.values() if hand.wants]:
-                for hand in wanting:
-                    visit = self._take()
-                    if visit is None:
-                        return
-                    hand.backlog.append(visit)
-            return
-        incarnations = list(self._hands)
+    def _assign_credit(self, _now_ns: int) -> None:
+        # One visit a round to each: near the plan's end the slots of all workers stay as full as can be.
+        while wanting := [hand for hand in self._hands.values() if hand.wants]:
+            for hand in wanting:
+                visit = self._take()
+                if visit is None:
+                    return
+                hand.backlog.append(visit)
+
+    def _assign_due(self, now_ns: int) -> None:
+        hands, place = self._hands, self._placement.place
         until_ns = now_ns + HORIZON_NS
         again = bool(self._redeal)
         while (visit := self._peek()) is not None and visit.due_ns <= until_ns:
             self._take()
-            self._hands[_chosen(visit.visitor + visit.suffix, incarnations)].backlog.append(visit)
+            hands[place(visit.visitor + visit.suffix, visit.returns)].backlog.append(visit)
         if again:
-            for hand in self._hands.values():
+            for hand in hands.values():
                 hand.backlog = _by_due(hand.backlog)
 
     def _lease(self, incarnation: str, hand: Hand) -> Lease:
         hand.number += 1
         visits: list[PlannedVisit] = []
         size = 0
-        while hand.backlog and len(visits) < MAX_LEASE_VISITS and size < MAX_LEASE_BYTES:
-            visit = hand.backlog.popleft()
-            hand.open[hand.number << TICKET_BITS | len(visits)] = visit
+        backlog = hand.backlog
+        while backlog and len(visits) < MAX_LEASE_VISITS and size < MAX_LEASE_BYTES:
+            visit = backlog.popleft()
             visits.append(visit)
             size += len(visit.line)
+        first = hand.number << TICKET_BITS
+        hand.open.update(zip(range(first, first + len(visits)), visits, strict=True))
         hand.leased += len(visits)
-        self._ledger.deal(hand.worker, len(visits), sum(visit.steps for visit in visits))
+        if not self._closed:
+            hand.whole.append((visits[-1].due_ns, visits))
+        self._ledger.deal(hand.worker, len(visits), sum([visit.steps for visit in visits]))
         return Lease(
             incarnation,
             hand.number,
             [visit.due_ns for visit in visits],
             [visit.suffix for visit in visits],
-            b"\n".join(visit.line for visit in visits),
+            b"\n".join([visit.line for visit in visits]),
         )
 
     def _peek(self) -> PlannedVisit | None:
@@ -191,8 +237,15 @@ class Dealer:
             self._next = None
         return visit
 
+    def _book(self) -> None:
+        """Enters what was read since the last time as planned."""
+        if self._unbooked[0]:
+            self._ledger.plan(*self._unbooked)
+            self._unbooked = [0, 0]
+
     def _enter(self, visit: PlannedVisit) -> None:
-        self._ledger.plan(1, visit.steps)
+        self._unbooked[0] += 1
+        self._unbooked[1] += visit.steps
         if visit.due_ns >= 0:
             second = visit.due_ns // NS_PER_S
             self.planned_by_second[second] = self.planned_by_second.get(second, 0) + 1
@@ -226,16 +279,20 @@ class Dealer:
             self._ledger.settle(hand.worker, {end: len(tickets) for end, tickets in ends.items()}, steps)
 
     def revoked(self, incarnation: str, tickets: Tickets) -> list[str]:
-        """The incarnation gave visits back unbegun; returns their names."""
+        """The incarnation gave visits back unbegun, to be dealt again; returns their names."""
         hand = self._hands[incarnation]
         visits = [hand.open.pop(ticket) for ticket in tickets]
         self._give_back(hand, visits)
+        self._deal_again(visits)
         return [visit.name for visit in visits]
 
     def ended(self, incarnation: str) -> list[str]:
         """The incarnation has accounted for all that reached it: the rest never did, and is given back by name."""
         hand = self._hands[incarnation]
+        hand.retired = True
         hand.unacked.clear()
+        self._deal_again(hand.backlog)
+        hand.backlog.clear()
         return self.revoked(incarnation, list(hand.open))
 
     # Where things stand
@@ -243,7 +300,9 @@ class Dealer:
     @property
     def exhausted(self) -> bool:
         """Whether every planned visit has been leased and every lease acknowledged."""
-        return self._peek() is None and all(not hand.backlog and not hand.unacked for hand in self._hands.values())
+        nothing = self._peek() is None
+        self._book()
+        return nothing and all(not hand.backlog and not hand.unacked for hand in self._hands.values())
 
     @property
     def open(self) -> int:
@@ -253,6 +312,7 @@ class Dealer:
     def stop(self) -> None:
         """Nothing more is dealt or sent again: what has not been leased stays undealt."""
         self._stopped = True
+        self._book()
         self._redeal.clear()
         for hand in self._hands.values():
             hand.backlog.clear()
@@ -267,22 +327,9 @@ class Dealer:
         while not (self._closed or self._read_all) and left:
             self._read()
             left -= 1
+        self._book()
         return self._closed or self._read_all
 
 
 def _by_due(visits: Iterable[PlannedVisit]) -> deque[PlannedVisit]:
     return deque(sorted(visits, key=lambda visit: visit.due_ns))
-
-
-def _chosen(visitor: str, incarnations: list[str]) -> str:
-    """The incarnation that this visitor always meets while the membership stays."""
-    if len(incarnations) == 1:
-        return incarnations[0]
-    key = crc32(visitor.encode())
-    return max(incarnations, key=lambda incarnation: _mix(key ^ crc32(incarnation.encode()) << 16))
-
-
-def _mix(number: int) -> int:
-    """Spreads a number over 64 bits: checksums alone are linear, and would share out unevenly."""
-    number = (number ^ number >> 29) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
-    return (number ^ number >> 32) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF

@@ -22,7 +22,8 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from harness.config.model import UNVERIFIED, RunConfig
 from harness.errors import ExitCode, HarnessError, InternalError
-from harness.fleet.fabric import EngagementUser, MasterFabric, RunShape, attach_local, attach_master, attach_worker
+from harness.fleet.attached import attach_worker
+from harness.fleet.fabric import EngagementUser, MasterFabric, RunShape, attach_local, attach_master
 from harness.fleet.master import Conductor
 from harness.fleet.messages import FromMaster
 
@@ -67,7 +68,11 @@ def install(load_config: Callable[[str], RunConfig], open_run: Callable[[RunConf
 
     def attach(environment: Any, runner: Any, **_: Any) -> None:
         if isinstance(runner, WorkerRunner):
-            attach_worker(environment, runner)
+            try:
+                attach_worker(environment, runner)
+            except HarnessError as error:
+                sys.stderr.write(f"harness: error: {error}\n")
+                sys.exit(int(error.exit_code))
         else:
             _Master(environment, runner, load_config, open_run)
 

@@ -7,17 +7,15 @@ quit, and `test_stopping`, which Locust fires first when somebody stops it, wait
 
 from __future__ import annotations
 
-import signal
 import traceback
 from collections.abc import Callable
 from time import monotonic_ns
-from types import FrameType
 from typing import Any
 
 import gevent
 from gevent.event import Event
 from locust import LoadTestShape, User, constant, task
-from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+from locust.runners import LocalRunner, MasterRunner
 
 from harness.errors import ExitCode, HarnessError
 from harness.fleet.locust_side import LocustSide
@@ -26,7 +24,6 @@ from harness.fleet.messages import (
     CHANNEL,
     FromMaster,
     FromWorker,
-    decode_from_master,
     decode_from_worker,
     encode,
 )
@@ -164,29 +161,6 @@ def attach_master(environment: Any, runner: MasterRunner, **hooks: Any) -> Maste
     fabric = MasterFabric(environment, send, **hooks)
     runner.register_message(CHANNEL, receive)
     return fabric
-
-
-def attach_worker(environment: Any, runner: WorkerRunner) -> WorkerNode:
-    """Puts the harness on a Locust worker and lets it live."""
-
-    runner_send: Any = runner.send_message
-
-    def send(message: FromWorker) -> None:
-        runner_send(CHANNEL, encode(message))
-
-    def receive(msg: Any, **_: Any) -> None:
-        node.receive(decode_from_master(msg.data))
-
-    def interrupted(_number: int, _frame: FrameType | None) -> None:
-        # Ctrl-C in a terminal reaches the master and its workers alike; how a run ends is the master's to say.
-        if not node.busy:
-            raise KeyboardInterrupt
-
-    node = WorkerNode(send, LocustSide(environment))
-    runner.register_message(CHANNEL, receive)
-    signal.signal(signal.SIGINT, interrupted)
-    gevent.spawn(node.run)
-    return node
 
 
 def attach_local(environment: Any, _runner: LocalRunner, **hooks: Any) -> MasterFabric:

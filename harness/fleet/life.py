@@ -5,6 +5,7 @@ messages), both with the time as an argument; its engine comes from a maker that
 with a clock and an engine of their own. It ends when its final slice is acknowledged, when it is fenced (the master
 silent for 3 s: it forgets everything, and the process joins anew), or when something raises: the master is told, and
 ends the run. What the user must mend (`HarnessError`, say a target that moved out of bounds) ends it with a drain.
+A life that is asked to `leave` plays what is due very soon, gives the rest back, and ends when its visits have.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import msgspec
 
 from harness import __version__
 from harness.config.model import RunConfig
+from harness.engine.ceilings import Share
 from harness.engine.engine import FENCE_NS, Arrival
 from harness.errors import ExitCode, HarnessError
 from harness.fleet.attempt_log import AttemptLog
@@ -36,6 +38,7 @@ from harness.fleet.messages import (
     Hungry,
     Lease,
     LeaseAck,
+    Leave,
     Pulse,
     SliceAck,
     SliceReport,
@@ -55,6 +58,8 @@ _HELLO_EVERY_NS = 500 * NS_PER_MS
 _HUNGRY_EVERY_NS = 200 * NS_PER_MS
 # Who has finished starts nothing any more and only waits for acknowledgements: it need not be fenced, but not for ever.
 _FINISHED_PATIENCE_NS = 10 * NS_PER_S
+# Who leaves plays what is due within this time itself: what it gives back needs that long to reach another worker.
+LEAVE_MARGIN_NS = 2 * NS_PER_S
 _PAGE_BYTES = resource.getpagesize()
 
 _decode_config = msgspec.json.Decoder(RunConfig).decode
@@ -79,7 +84,8 @@ class PlaysVisits(Protocol):
     def start(self, t0_ns: int) -> None: ...
     def hear(self, moment_ns: int) -> None: ...
     def add(self, arrivals: list[Arrival]) -> None: ...
-    def revoke(self) -> list[int]: ...
+    def take_share(self, share: Share) -> None: ...
+    def revoke(self, after_ns: int = ...) -> list[int]: ...
     def cut(self) -> None: ...
     def close(self) -> None: ...
     def fold(self) -> None: ...
@@ -108,16 +114,26 @@ class MakeEngine(Protocol):
 
 
 class Life:
-    """One incarnation of a worker: joining → ready → playing → draining → finished → over.
+    """One incarnation of a worker: joining → ready → playing (→ leaving) → draining → finished → over.
 
     `send` hands a message to the master, `audience` hears of each attempt or closed second, `wake` asks for a turn at
-    once.
+    once. `capacity` is how much this worker takes beside others.
     """
 
     def __init__(
-        self, incarnation: str, send: Send, audience: Audience, make_engine: MakeEngine, wake: Callable[[], None]
+        self,
+        incarnation: str,
+        send: Send,
+        audience: Audience,
+        make_engine: MakeEngine,
+        wake: Callable[[], None],
+        capacity: float = 1.0,
     ) -> None:
         self.incarnation = incarnation
+        self.worker = ""
+        self.run_id = ""
+        self.left = False
+        self._capacity = capacity
         self._send = send
         self._audience = audience
         self._make_engine = make_engine
@@ -129,6 +145,9 @@ class Life:
         self._recorder = Recorder()
         self._offset_ns = 0
         self._word_ns = 0
+        self._beat_ns = 0
+        self._leave_ns = 0
+        self._drain_ns = 0
         self._lease_number = 0
         self._held_leases: dict[int, Lease] = {}
         self._full_queue = 0
@@ -142,6 +161,7 @@ class Life:
         self._crash: BaseException | None = None
         self._refusal: HarnessError | None = None
         self._refusal_ns = 0
+        self._fenced = False
 
     @property
     def busy(self) -> bool:
@@ -152,6 +172,31 @@ class Life:
     def over(self) -> bool:
         """Whether this life has ended: close it, and begin another."""
         return self._state == "over"
+
+    @property
+    def fenced(self) -> bool:
+        """Whether it ended because the master had been silent."""
+        return self._fenced
+
+    def holds(self) -> tuple[int, int]:
+        """How many visits are (open, not begun) here."""
+        engine = self._engine
+        return (0, 0) if engine is None else (engine.open_visits, engine.queued)
+
+    def leave(self, now_ns: int) -> bool:
+        """Begins to leave the run, at a turn; False when there is nothing to leave, and the process may just end."""
+        engine = self._engine
+        if engine is None or self._state in ("finished", "over"):
+            return False
+        if self._state in ("ready", "playing"):
+            offset_ns = now_ns - engine.t0_ns
+            scheduled = self._state == "playing" and engine.slots is None
+            self._revoked += engine.revoke(offset_ns + LEAVE_MARGIN_NS) if scheduled else engine.revoke()
+            self._deadline_ns = offset_ns + LEAVE_MARGIN_NS + self._drain_ns
+            self._state = "leaving"
+            self.left = True
+            self._leave_ns = now_ns - _HELLO_EVERY_NS
+        return True
 
     def close(self) -> None:
         """Lets go of the engine; the incarnation does nothing more."""
@@ -176,6 +221,7 @@ class Life:
         engine = self._engine
         if engine is not None:
             if engine.fenced or self._abandoned(now_ns):
+                self._fenced = self._state != "finished"
                 self._state = "over"
             else:
                 self._play(engine, now_ns)
@@ -183,7 +229,7 @@ class Life:
             self._prepare(self._start, now_ns)
         elif self._hello_ns is None or now_ns - self._hello_ns >= _HELLO_EVERY_NS:
             self._hello_ns = now_ns
-            self._send(Hello(self.incarnation, socket.gethostname(), getpid(), __version__))
+            self._send(Hello(self.incarnation, socket.gethostname(), getpid(), __version__, self._capacity))
 
     def _abandoned(self, now_ns: int) -> bool:
         patience_ns = _FINISHED_PATIENCE_NS if self._state == "finished" else FENCE_NS
@@ -211,12 +257,14 @@ class Life:
             self._send(Trouble(self.incarnation, str(error), int(error.exit_code), ""))
             self._state = "over"
             return
+        self.worker, self.run_id = start.worker, config.run_id
+        self._drain_ns = config.drain_ns
         self._offset_ns = start.offset_ns
         self._word_ns = max(self._word_ns, now_ns)
         self._state = "ready"
 
     def _play(self, engine: PlaysVisits, now_ns: int) -> None:
-        if self._state == "draining":
+        if self._state in ("draining", "leaving"):
             if self._deadline_ns is not None and now_ns - engine.t0_ns >= self._deadline_ns:
                 self._revoked += engine.revoke()
                 engine.cut()
@@ -224,6 +272,9 @@ class Life:
                 self._finish(engine)
         elif self._state == "playing" and engine.slots is not None:
             self._ask_for_more(engine, now_ns)
+        if self.left and now_ns - self._leave_ns >= _HELLO_EVERY_NS:
+            self._leave_ns = now_ns
+            self._send(Leave(self.incarnation, self._lease_number))
         if self._refusal is not None and self._state in ("ready", "playing"):
             self._ask_for_the_end(self._refusal, now_ns)
         if isinstance(self._recorder, TellingRecorder):
@@ -338,6 +389,9 @@ class Life:
         # A word counts from when it was said, not from when it was read: a stopped process finds old ones waiting.
         self._word_ns = max(self._word_ns, beat.sent_ns + self._offset_ns)
         engine.hear(self._word_ns)
+        if beat.share is not None and beat.sent_ns > self._beat_ns and self._state != "ready":
+            self._beat_ns = beat.sent_ns
+            engine.take_share(beat.share)
         self._send(
             Pulse(self.incarnation, beat.sent_ns, now_ns, self._state, engine.open_visits, engine.queued, engine.begun)
         )
@@ -347,7 +401,7 @@ class Life:
             return
         self._state = "playing"
         self._cpu_ns = process_time_ns()
-        engine.slots = go.slots
+        engine.take_share(go.share)
         engine.start(go.t0_ns)
         # A late worker begins with the second that it came in. GO may have waited in a stopped process: it is no word.
         engine.second = max(0, (now_ns - go.t0_ns) // NS_PER_S)
@@ -373,9 +427,13 @@ class Life:
 
     def _drain(self, engine: PlaysVisits, drain: Drain) -> None:
         # Before GO there is nothing to finish: the master sends that again first.
-        if self._state not in ("playing", "draining") and not (self._state == "ready" and drain.revoke):
+        if self._state not in ("playing", "leaving", "draining") and not (self._state == "ready" and drain.revoke):
             return
-        self._deadline_ns = drain.deadline_ns
+        if self._state == "leaving":
+            assert self._deadline_ns is not None
+            self._deadline_ns = min(self._deadline_ns, drain.deadline_ns)
+        else:
+            self._deadline_ns = drain.deadline_ns
         if drain.revoke:
             self._revoked += engine.revoke()
         self._state = "draining"

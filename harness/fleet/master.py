@@ -27,12 +27,14 @@ from harness.fleet.messages import (
     Hungry,
     Lease,
     LeaseAck,
+    Leave,
     Pulse,
     SliceAck,
     SliceReport,
     Start,
     Trouble,
 )
+from harness.fleet.shares import divide
 from harness.measure.ledger import Ledger
 from harness.measure.snapshot import Snapshot
 from harness.plan.schedule import PlannedVisit
@@ -45,8 +47,8 @@ _GREETING_BEAT_NS = 25 * NS_PER_MS
 _GREETING_PULSES = 8
 _RESEND_NS = NS_PER_S
 _START_AHEAD_NS = 500 * NS_PER_MS
-# A lost GO must be made good before the first visits are late.
-_RESEND_GO_NS = 250 * NS_PER_MS
+# A lost GO must be made good before the first visits are late, a lost DRAIN before a target is hurt.
+_RESEND_SOON_NS = 250 * NS_PER_MS
 # All expected workers have joined Locust before a run begins; what may still take time is the target's name.
 GATHER_LIMIT_NS = 60 * NS_PER_S
 # A worker is given up when it has been silent for longer than it needs to fence itself.
@@ -62,6 +64,9 @@ class Observer(Protocol):
 
     def started(self, t0_ns: int, workers: int) -> None:
         """All expected workers are ready; the run starts at this moment of the master's clock."""
+
+    def arrived(self, second: int, snapshot: Snapshot, now_ns: int) -> None:
+        """What one worker measured in one second, as soon as it is here."""
 
     def second(self, second: int, snapshot: Snapshot) -> None:
         """What one second brought, merged over all workers; each second comes once, in ascending order."""
@@ -95,6 +100,7 @@ class Conductor:
         self.dealer = Dealer(visits, self.ledger, closed=self._closed_slots is not None)
         self.members: dict[str, Member] = {}
         self.gone: list[Member] = []
+        self._left: set[str] = set()
         self._names = 0
         self._refused: set[tuple[str, int]] = set()
         self._gather_until_ns: int | None = None
@@ -158,12 +164,17 @@ class Conductor:
             return
         member = self.members.get(message.incarnation)
         if member is None:
+            if isinstance(message, SliceReport) and message.incarnation in self._left:
+                # It has left in good order and only has not heard that its last slice is here.
+                self._send(SliceAck(message.incarnation, message.number))
             return
         member.heard_ns = now_ns
         if isinstance(message, SliceReport):
-            self._slice(member, message)
+            self._slice(member, message, now_ns)
         elif self.phase == "finished":
             return
+        elif isinstance(message, Leave):
+            self._leave(member, message)
         elif isinstance(message, Trouble):
             self._trouble(member, message, now_ns)
         elif isinstance(message, Pulse):
@@ -209,9 +220,13 @@ class Conductor:
     def _beat(self, now_ns: int) -> None:
         for member in self.members.values():
             every_ns = BEAT_EVERY_NS if member.pulses >= _GREETING_PULSES else _GREETING_BEAT_NS
-            if now_ns - member.beat_ns >= every_ns and now_ns - member.heard_ns < LOST_AFTER_NS:
+            due = member.uninformed or now_ns - member.beat_ns >= every_ns
+            if due and now_ns - member.heard_ns < LOST_AFTER_NS:
                 member.beat_ns = now_ns
-                self._send(Beat(member.incarnation, now_ns))
+                member.uninformed = False
+                if member.joined:
+                    self.dealer.spoke(member.incarnation, now_ns - self.t0_ns)
+                self._send(Beat(member.incarnation, now_ns, member.share))
 
     def _gather(self, now_ns: int) -> None:
         expected = self._config.expect_workers
@@ -228,11 +243,7 @@ class Conductor:
             return
         self.t0_ns = now_ns + _START_AHEAD_NS
         self.phase = "running"
-        for place, member in enumerate(ready):
-            if self._closed_slots is not None:
-                share, rest = divmod(self._closed_slots, len(ready))
-                member.slots = share + (place < rest)
-            self._join(member, now_ns)
+        self._join(ready, now_ns)
         self._observer.started(self.t0_ns, len(ready))
         self._deal(now_ns)
 
@@ -257,26 +268,45 @@ class Conductor:
         member.sent_ns = now_ns
         return True
 
-    def _join(self, member: Member, now_ns: int) -> None:
-        member.joined = True
-        self.dealer.join(member.incarnation, member.worker, member.slots)
-        self._send_go(member, now_ns)
+    def _join(self, members: list[Member], now_ns: int) -> None:
+        for member in members:
+            member.joined = True
+        self._share_out()
+        for member in members:
+            slots = member.share.slots if member.share is not None else None
+            self.dealer.join(member.incarnation, member.worker, slots, member.capacity)
+            self._send_go(member, now_ns)
+
+    def _share_out(self) -> None:
+        """Divides slots and guard-rails among those who play; beats bring the shares, the first of them at once."""
+        members = [member for member in self.members.values() if member.joined]
+        shares = divide(self._closed_slots, self._config.limits, [member.capacity for member in members])
+        for member, share in zip(members, shares, strict=True):
+            if member.share != share:
+                member.share = share
+                member.uninformed = True
 
     def _send_go(self, member: Member, now_ns: int) -> None:
+        assert member.share is not None
         member.sent_ns = now_ns
-        self._send(Go(member.incarnation, self.t0_ns + member.offset_ns, member.slots))
+        self._send(Go(member.incarnation, self.t0_ns + member.offset_ns, member.share))
 
     def _admit(self, now_ns: int) -> None:
-        """Lets late workers in (an open loop's), and repeats GO to those that seem not to have got it."""
-        if self.phase == "running" and self._closed_slots is None:
+        """Lets late workers in, and repeats GO to those that seem not to have got it."""
+        if self.phase == "running":
             self._send_starts(now_ns)
-            for member in self.members.values():
-                if member.state == "ready" and not member.joined:
-                    self._join(member, now_ns)
+            late = [member for member in self.members.values() if member.state == "ready" and not member.joined]
+            for member in late[: self._room()]:
+                self._join([member], now_ns)
         for member in self.members.values():
             waiting = member.joined and member.state == "ready" and not self._revoking
-            if waiting and now_ns - member.sent_ns >= _RESEND_GO_NS:
+            if waiting and now_ns - member.sent_ns >= _RESEND_SOON_NS:
                 self._send_go(member, now_ns)
+
+    def _room(self) -> int | None:
+        """How many more workers can have a part of the open visits that are allowed, one at least; None: any."""
+        most = self._config.limits.max_open_visits
+        return None if most is None else max(0, most - sum(member.joined for member in self.members.values()))
 
     # Running
 
@@ -307,12 +337,12 @@ class Conductor:
         entry = {"event": "dealt", "worker": member.worker, "lease": lease.number, "visits": len(lease.dues_ns)}
         self._observer.journal(entry)
 
-    def _slice(self, member: Member, report: SliceReport) -> None:
+    def _slice(self, member: Member, report: SliceReport, now_ns: int) -> None:
         if self.phase != "finished" and member.joined and not member.has(report.number):
-            self._enter(member, report)
+            self._enter(member, report, now_ns)
         self._send(SliceAck(member.incarnation, report.number))
 
-    def _enter(self, member: Member, report: SliceReport) -> None:
+    def _enter(self, member: Member, report: SliceReport, now_ns: int) -> None:
         snapshot = Snapshot.unpack(report.snapshot)
         ends = {"completed": report.completed, "censored": report.censored, "dropped": report.dropped}
         self.dealer.settled(member.incarnation, ends, snapshot.by_last("steps"))
@@ -329,6 +359,34 @@ class Conductor:
         self.whole.merge(snapshot)
         # A second that was handed on already is closed: what comes later counts for the next.
         self._seconds.setdefault(max(report.second, self._emitted + 1), Snapshot()).merge(snapshot)
+        self._observer.arrived(report.second, snapshot, now_ns)
+        if member.final and self.phase == "running":
+            self._depart(member, now_ns)
+
+    # Workers that leave in good order
+
+    def _leave(self, member: Member, leave: Leave) -> None:
+        if not member.joined:
+            # It has not been dealt anything; its empty slice must be acknowledged all the same.
+            del self.members[member.incarnation]
+            self._left.add(member.incarnation)
+            return
+        if member.leaving:
+            return
+        member.leaving = True
+        revoked = [] if self.phase == "draining" else self.dealer.retire(member.incarnation, leave.lease)
+        self._observer.journal({"event": "leaving", "worker": member.worker, "revoked": revoked})
+
+    def _depart(self, member: Member, now_ns: int) -> None:
+        """A worker that was asked to go has accounted for everything: it is not lost, and others get what it had."""
+        del self.members[member.incarnation]
+        self.gone.append(member)
+        self._left.add(member.incarnation)
+        self.dealer.depart(member.incarnation)
+        self._observer.journal({"event": "left", "worker": member.worker})
+        self._share_out()
+        if not self._somebody_left():
+            self._end_alone(f"{member.worker} has left", now_ns)
 
     # Losing workers
 
@@ -359,14 +417,18 @@ class Conductor:
             loss = self.dealer.lose(member.incarnation, member.beat_ns - self.t0_ns)
             entry |= {"visits": loss.lost, "revoked": loss.again}
         self._observer.journal(entry)
+        if member.joined:
+            self._share_out()
         if self.phase in ("running", "draining") and not self._somebody_left():
-            self.dealer.stop()
-            self.error = self.error or (f"no worker is left: {member.worker} is lost ({reason})", ExitCode.INVALID)
-            self._finish(now_ns)
+            self._end_alone(f"{member.worker} is lost ({reason})", now_ns)
 
     def _somebody_left(self) -> bool:
-        admitting = self.phase == "running" and self._closed_slots is None
-        return any(member.joined or admitting for member in self.members.values())
+        return any(member.joined or self.phase == "running" for member in self.members.values())
+
+    def _end_alone(self, reason: str, now_ns: int) -> None:
+        self.dealer.stop()
+        self.error = self.error or (f"no worker is left: {reason}", ExitCode.INVALID)
+        self._finish(now_ns)
 
     # Draining
 
@@ -381,7 +443,9 @@ class Conductor:
 
     def _drain(self, now_ns: int) -> None:
         for member in self.members.values():
-            if member.joined and not member.final and self._due(member, now_ns):
+            again = now_ns - member.sent_ns >= _RESEND_SOON_NS
+            if member.joined and not member.final and again:
+                member.sent_ns = now_ns
                 self._send(Drain(member.incarnation, self._deadline_ns, self._revoking))
         late_ns = now_ns - self.t0_ns - max(self._deadline_ns, self._drain_began_ns)
         for member in list(self.members.values()):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 
+from harness.engine.ceilings import Share
 from harness.fleet.messages import Hello, Pulse, SliceReport, WorkerState
 from harness.measure.snapshot import Snapshot
 from harness.units import NS_PER_S
 
 # A worker's CPU ratio is that of its busiest stretch of so many slices (seconds).
 _CPU_WINDOW = 5
+# The clock's drift is what it says over the last so many pulses, half a minute, against what it said before the start.
+_CLOCK_WINDOW = 60
 
 
 class Member:
@@ -21,8 +24,12 @@ class Member:
         self.host = hello.host
         self.pid = hello.pid
         self.state: WorkerState = "joining"
+        self.capacity = hello.capacity
         self.joined = False
-        self.slots: int | None = None
+        # Asked to go; everything it was dealt will be accounted for, by itself or by others.
+        self.leaving = False
+        self.share: Share | None = None
+        self.uninformed = False
         self.open_visits = 0
         self.leases = 0
         # When it was last heard, last sent a beat, and last sent what is repeated until it shows effect.
@@ -32,6 +39,7 @@ class Member:
         self.pulses = 0
         self.offset_ns = 0
         self._best_rtt_ns: int | None = None
+        self._newest: deque[tuple[int, int]] = deque(maxlen=_CLOCK_WINDOW)
         self.reported_second = -1
         self._gapless = 0
         self._ahead: dict[int, int] = {}
@@ -48,9 +56,21 @@ class Member:
         self.state = pulse.state
         self.open_visits = pulse.open_visits
         rtt_ns = now_ns - pulse.echo_ns
-        if self._best_rtt_ns is None or rtt_ns < self._best_rtt_ns:
-            self._best_rtt_ns = rtt_ns
-            self.offset_ns = pulse.worker_ns - (pulse.echo_ns + now_ns) // 2
+        offset_ns = pulse.worker_ns - (pulse.echo_ns + now_ns) // 2
+        self._newest.append((rtt_ns, offset_ns))
+        # Once it plays, its schedule hangs on the offset that it was given.
+        if not self.joined and (self._best_rtt_ns is None or rtt_ns < self._best_rtt_ns):
+            self._best_rtt_ns, self.offset_ns = rtt_ns, offset_ns
+
+    @property
+    def clock_error_ns(self) -> int | None:
+        """By how much the offset may be wrong either way: half of the round trip that it was taken from."""
+        return None if self._best_rtt_ns is None else self._best_rtt_ns // 2
+
+    @property
+    def clock_drift_ns(self) -> int | None:
+        """How far the worker's clock has moved against ours since its offset was taken, by the best newer pulse."""
+        return min(self._newest)[1] - self.offset_ns if self.joined and self._newest else None
 
     # Slices
 

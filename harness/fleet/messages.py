@@ -11,12 +11,14 @@ from typing import Literal
 
 import msgspec
 
+from harness.engine.ceilings import Share
+
 CHANNEL = "harness"
 
 # Tickets name a visit inside an incarnation: lease number << TICKET_BITS | place in the lease.
 TICKET_BITS = 20
 
-WorkerState = Literal["joining", "ready", "playing", "draining", "finished", "over"]
+WorkerState = Literal["joining", "ready", "playing", "leaving", "draining", "finished", "over"]
 
 
 class Message(msgspec.Struct, tag=True, array_like=True, gc=False):
@@ -29,11 +31,15 @@ class Message(msgspec.Struct, tag=True, array_like=True, gc=False):
 
 
 class Hello(Message):
-    """A new incarnation wants to join; repeated until START comes."""
+    """A new incarnation wants to join; repeated until START comes.
+
+    `capacity` is how much it takes beside others: twice another's, twice its share.
+    """
 
     host: str
     pid: int
     version: str
+    capacity: float = 1.0
 
 
 class Pulse(Message):
@@ -75,6 +81,15 @@ class SliceReport(Message):
     final: bool
 
 
+class Leave(Message):
+    """The worker was asked to go: it begins only what is due very soon, gives the rest back, and ends when all is over.
+
+    Leases after `lease` were not taken and never will be. Repeated until the final slice is acknowledged.
+    """
+
+    lease: int
+
+
 class Trouble(Message):
     """The run must not go on: one clear line, the exit code it means, details for the log.
 
@@ -91,9 +106,13 @@ class Trouble(Message):
 
 
 class Beat(Message):
-    """The master is alive and regards this incarnation as a member; `sent_ns` is its own clock."""
+    """The master is alive and regards this incarnation as a member; `sent_ns` is its own clock.
+
+    `share` is what the worker may do now, None before the run has started; the newest beat counts.
+    """
 
     sent_ns: int
+    share: Share | None = None
 
 
 class Start(Message):
@@ -108,10 +127,10 @@ class Start(Message):
 
 
 class Go(Message):
-    """The run starts at this moment of the worker's own clock; `slots` is the worker's share of a closed loop."""
+    """The run starts at this moment of the worker's own clock; `share` is what the worker may do from then on."""
 
     t0_ns: int
-    slots: int | None
+    share: Share
 
 
 class Lease(Message):
@@ -139,7 +158,7 @@ class Drain(Message):
     revoke: bool
 
 
-FromWorker = Hello | Pulse | LeaseAck | Hungry | SliceReport | Trouble
+FromWorker = Hello | Pulse | LeaseAck | Hungry | SliceReport | Leave | Trouble
 FromMaster = Beat | Start | Go | Lease | SliceAck | Drain
 
 encode = msgspec.msgpack.Encoder().encode

@@ -13,11 +13,14 @@ class WorkerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One worker incarnation, by the id that the ledger uses. None means not measured.
 
     `cpu_max_ratio` is its busiest stretch, in cores: CPU time over wall time of windows of some seconds.
-    `clock_offset_ms` is its clock minus the master's, as estimated before the start.
+    `clock_offset_ms` is its clock minus the master's, as estimated before the start, give or take `clock_error_ms`;
+    `clock_drift_ms` is by how much that had changed when it was last heard.
     """
 
     id: str
     clock_offset_ms: float | None = None
+    clock_error_ms: float | None = None
+    clock_drift_ms: float | None = None
     cpu_s: float | None = None
     cpu_max_ratio: float | None = None
     rss_max_mb: float | None = None

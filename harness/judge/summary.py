@@ -139,7 +139,13 @@ def _workers(ledger: Ledger, workers: Sequence[WorkerFacts]) -> list[dict[str, A
     rows = []
     for name in sorted(books.keys() | facts.keys()):
         worker = facts.get(name, WorkerFacts(id=name))
-        measured = _known(clock_offset_ms=worker.clock_offset_ms, cpu_s=worker.cpu_s, rss_max_mb=worker.rss_max_mb)
+        measured = _known(
+            clock_offset_ms=worker.clock_offset_ms,
+            clock_error_ms=worker.clock_error_ms,
+            clock_drift_ms=worker.clock_drift_ms,
+            cpu_s=worker.cpu_s,
+            rss_max_mb=worker.rss_max_mb,
+        )
         rows.append({"id": name, **books.get(name, nothing), **measured})
     return rows
 
@@ -155,6 +161,7 @@ def _generator(
         "workers_lost": run.workers_lost,
         "slices_missing": run.slices_missing,
         "own_limits": whole.total("own_limits"),
+        **({"held": held} if (held := whole.by_last("held")) else {}),
         **_known(
             cpu_s=run.cpu_s,
             attempts_per_cpu_s=whole.total("attempts") / run.cpu_s if run.cpu_s else None,

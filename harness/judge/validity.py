@@ -16,6 +16,15 @@ from harness.measure.names import SETTLED_STEPS, SETTLED_VISITS
 _OVERLOADED = "the generator was too busy: add --workers, lower the rate, or free the machine"
 
 
+def _late(summary: Mapping[str, Any]) -> str:
+    """Why what was planned came late: a guard-rail that held it back, if one did, before the generator itself."""
+    held = summary["generator"].get("held", {})
+    if not held:
+        return _OVERLOADED
+    limits = ", ".join(f"limits.{limit} held back {n}" for limit, n in held.items())
+    return f"{limits}: lower the rate, or raise the limit if the target may be loaded so"
+
+
 def check_validity(summary: Mapping[str, Any], limits: ValidityLimits) -> list[Check]:
     """The checks of kind "validity" (interfaces section 4, "Validity limits"), in a fixed order.
 
@@ -58,7 +67,7 @@ def _at_most(name: str, observed: float | None, limit: float, unit: str, advice:
 def _lag(summary: Mapping[str, Any], limits: ValidityLimits) -> Check:
     lag = summary["latency_ms"].get("dispatch_lag")
     idle = not summary["attempts"]["total"]
-    return _at_most("dispatch_lag_p99", 0.0 if idle else lag and lag["p99"], limits.lag_p99_ms, "ms", _OVERLOADED)
+    return _at_most("dispatch_lag_p99", 0.0 if idle else lag and lag["p99"], limits.lag_p99_ms, "ms", _late(summary))
 
 
 def _cpu(summary: Mapping[str, Any], limits: ValidityLimits) -> Check:
@@ -75,7 +84,7 @@ def _arrivals(summary: Mapping[str, Any], limits: ValidityLimits) -> list[Check]
     # A visit begun at the warm-up's edge may fall on either side of it, at each worker: that is no deviation.
     slack = summary["generator"]["workers"] / phases["arrivals_s"] if phases["warmup_s"] else 0.0
     deviation = max(abs(achieved - planned) - slack, 0.0)
-    advice = f"{quantity(achieved, '/s')} came where {quantity(planned, '/s')} were planned; {_OVERLOADED}"
+    advice = f"{quantity(achieved, '/s')} came where {quantity(planned, '/s')} were planned; {_late(summary)}"
     return [_at_most("arrivals", round(deviation / planned, 9), limits.arrivals_deviation_ratio, "ratio", advice)]
 
 
@@ -83,7 +92,11 @@ def _dropped(summary: Mapping[str, Any], limits: ValidityLimits) -> Check:
     visits = summary["visits"]
     ratio = visits["dropped"] / visits["planned"] if visits["planned"] else 0.0
     return _at_most(
-        "dropped", ratio, limits.dropped_ratio, "ratio", f"visits came later than --max-lag allows; {_OVERLOADED}"
+        "dropped",
+        ratio,
+        limits.dropped_ratio,
+        "ratio",
+        f"visits came later than --max-lag allows; {_late(summary)}",
     )
 
 

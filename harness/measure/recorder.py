@@ -202,6 +202,10 @@ class Recorder:
             raise ValueError(f"'{event}' is not a connection event")
         self._count("connections", event, n=n)
 
+    def held(self, limit: str) -> None:
+        """Count a visit or request that a guard-rail kept from beginning when it was due; `limit` is its key."""
+        self._count("held", limit)
+
     def own_limit(self) -> None:
         """Count a connection that this machine had no descriptor, port or memory for."""
         self._count("own_limits")

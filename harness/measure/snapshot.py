@@ -7,6 +7,7 @@ Counter keys (closed names, interfaces section 3):
     ("attempts", op, cohort, result)   ("steps", op, cohort, outcome)   ("visits", cohort, end)   ("chain", event)
     ("connections", event)   ("first_attempts", op, cohort)   ("first_available", op, cohort)
     ("own_limits",): connections for which this machine had no descriptor, port or memory
+    ("held", limit): visits and requests that a guard-rail kept from beginning when they were due
     ("visits_started", cohort)   ("visits_ended", cohort): ends of visits that had started
 Histogram keys: (measure, op, cohort, row); row is "ok" or "error"; op and cohort are "" where they have no meaning.
 Sums: cpu_ns. Maxima: loop_stall_max_ns, rss_bytes, last_arrival_ns.

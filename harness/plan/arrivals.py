@@ -116,6 +116,12 @@ class ArrivalPlan:
                 yield start_ns + offset_ns
             start_ns += segment.duration_ns or 0
 
+    def peak_rate_hz(self) -> float | None:
+        """The highest planned rate, or None for recorded and closed plans, which name none."""
+        if any(segment.kind in ("recorded", "closed") for segment in self.segments):
+            return None
+        return max(max(segment.rate_hz, segment.end_rate_hz) for segment in self.segments)
+
     def rate_at_hz(self, offset_ns: int) -> float | None:
         """The planned rate at a moment, or None for recorded and closed plans and after the end."""
         start_ns = 0

@@ -24,10 +24,14 @@ class VisitHead(msgspec.Struct, gc=False):
     visitor: str
     at: float
     steps: list[msgspec.Raw]
+    returns: bool = False
 
 
 class PlannedVisit(msgspec.Struct, gc=False, array_like=True):
-    """A visit with its due time (ns from the run's start; -1 in closed-loop runs) and identity suffix."""
+    """A visit with its due time (ns from the run's start; -1 in closed-loop runs) and identity suffix.
+
+    `returns`: its visitor comes again.
+    """
 
     due_ns: int
     visit: str
@@ -35,6 +39,7 @@ class PlannedVisit(msgspec.Struct, gc=False, array_like=True):
     suffix: str
     steps: int
     line: bytes
+    returns: bool = False
 
     @property
     def name(self) -> str:
@@ -117,12 +122,17 @@ def _identify(
             at_ns = round_start_ns + round(seconds_to_ns(head.at) / speed)
             last_ns = max(last_ns, at_ns)
             count += 1
+            if amplify == 1 and not pending:
+                # The usual case, and the trace is in order of time already.
+                yield PlannedVisit(at_ns, head.visit, head.visitor, tag, len(head.steps), line, head.returns)
+                continue
             while pending and pending[0][0] <= at_ns:
                 yield heappop(pending)[2]
             for copy in range(_copies(head.visitor, amplify)):
                 suffix = f"~{copy}{tag}" if copy else tag
                 shift_ns = int(share(f"shift/{head.visitor}/{suffix}") * NS_PER_S) if copy else 0
-                visit = PlannedVisit(at_ns + shift_ns, head.visit, head.visitor, suffix, len(head.steps), line)
+                due_ns = at_ns + shift_ns
+                visit = PlannedVisit(due_ns, head.visit, head.visitor, suffix, len(head.steps), line, head.returns)
                 serial += 1
                 heappush(pending, (visit.due_ns, serial, visit))
         if not count:

@@ -470,6 +470,17 @@ class VisitorSession:
         return self._state
 
     @property
+    def asks_for_session(self) -> bool:
+        """Whether the next request carries no session id that the service gave, so that it makes a new session."""
+        if self._state is OVER or self.op == "update":
+            return False
+        step = self._steps[self._index]
+        if self._number == 0 and (step.identity != "chain" or self._wants_fresh):
+            return True
+        dropped = self._number > 0 and not self._given and not self._rules.keep_ids
+        return dropped or self._sid is None or self._holds_stale
+
+    @property
     def planned_ns(self) -> int:
         """When the request in flight was due."""
         return self._planned_ns

@@ -63,11 +63,9 @@ def test_commands_and_options_of_the_readme_exist() -> None:
     """Every `harness …` command line of the README parses as far as its options go."""
     lines = re.findall(r"^    harness ((?:.*\\\n)*.*)|`harness ([^`]+)`", README, re.MULTILINE)
     commands = [shlex.split((block or inline).replace("\\\n", " ")) for block, inline in lines]
-    assert {words[0] for words in commands} <= {*COMMANDS, "worker"}
-    assert "there is no `harness worker` command" in README.replace("\n  ", " ")
+    assert {words[0] for words in commands} <= set(COMMANDS)
     for words in commands:
-        if words[0] in COMMANDS:
-            assert unknown_options(words) == [], words
+        assert unknown_options(words) == [], words
 
 
 def unknown_options(words: list[str]) -> list[str]:

@@ -68,6 +68,10 @@ class Recorder:
         self.delays: list[int] = []
         self.stalls: list[int] = []
         self.own_limits = 0
+        self.all_held: list[str] = []
+
+    def held(self, limit: str) -> None:
+        self.all_held.append(limit)
 
     def own_limit(self) -> None:
         self.own_limits += 1

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from harness.config.model import RunConfig
+from harness.config.model import Limits, RunConfig
+from harness.engine.ceilings import Share
 from harness.engine.engine import FENCE_NS, Arrival
 from harness.fleet.life import Life
 from harness.fleet.master import Conductor
@@ -85,6 +86,7 @@ class ScriptedEngine:
         self._running = False
         self.t0_ns = 0
         self.slots: int | None = None
+        self.shares: list[Share] = []
         self.second = 0
         self.begun = 0
         self.fenced = False
@@ -108,9 +110,13 @@ class ScriptedEngine:
     def add(self, arrivals: list[Arrival]) -> None:
         self._arrivals = deque(sorted([*self._arrivals, *arrivals], key=lambda arrival: arrival.due_ns))
 
-    def revoke(self) -> list[int]:
-        tickets = [arrival.ticket for arrival in self._arrivals]
-        self._arrivals.clear()
+    def take_share(self, share: Share) -> None:
+        self.slots = share.slots
+        self.shares.append(share)
+
+    def revoke(self, after_ns: int = -2) -> list[int]:
+        tickets = [arrival.ticket for arrival in self._arrivals if arrival.due_ns > after_ns]
+        self._arrivals = deque(arrival for arrival in self._arrivals if arrival.due_ns <= after_ns)
         return tickets
 
     def cut(self) -> None:
@@ -173,7 +179,9 @@ class ScriptedEngine:
 class Process:
     """A worker process: lives through lives like `WorkerNode`; `offset_ns` is its clock minus the master's."""
 
-    def __init__(self, fleet: ScriptedFleet, name: str, offset_ns: int) -> None:
+    def __init__(self, fleet: ScriptedFleet, name: str, offset_ns: int, capacity: float = 1.0) -> None:
+        self.capacity = capacity
+        self._leaving = False
         self.fleet = fleet
         self.name = name
         self.offset_ns = offset_ns
@@ -186,7 +194,7 @@ class Process:
 
     def _born(self) -> Life:
         self._lives += 1
-        return Life(f"{self.name}-{self._lives}", self._send, Nobody(), self._make_engine, lambda: None)
+        return Life(f"{self.name}-{self._lives}", self._send, Nobody(), self._make_engine, lambda: None, self.capacity)
 
     def _make_engine(self, config: RunConfig, recorder: Recorder, **hooks: Any) -> ScriptedEngine:
         if self.name in self.fleet.refusals:
@@ -205,6 +213,10 @@ class Process:
     def receive(self, message: FromMaster) -> None:
         self._inbox.append(message)
 
+    def leave(self) -> None:
+        """Asks the process to end, as SIGTERM does (`harness.fleet.worker.WorkerNode`)."""
+        self._leaving = True
+
     def turn(self, now_ns: int) -> None:
         if not self.alive or self.stopped:
             return
@@ -216,10 +228,14 @@ class Process:
         for message in inbox:
             if message.incarnation == self.life.incarnation:
                 self.life.receive(message, clock_ns)
+        if self._leaving and not self.life.left and not self.life.leave(clock_ns):
+            self.alive = False
+            return
         self.life.turn(clock_ns)
         if self.life.over:
             self.life.close()
             self.engine = None
+            self.alive = not self._leaving
             self.life = self._born()
 
 
@@ -228,11 +244,15 @@ class Notes:
 
     def __init__(self) -> None:
         self.starts: list[tuple[int, int]] = []
+        self.arrivals: list[tuple[int, Snapshot]] = []
         self.seconds: list[tuple[int, Snapshot]] = []
         self.entries: list[dict[str, Any]] = []
 
     def started(self, t0_ns: int, workers: int) -> None:
         self.starts.append((t0_ns, workers))
+
+    def arrived(self, second: int, snapshot: Snapshot, now_ns: int) -> None:
+        self.arrivals.append((second, snapshot))
 
     def second(self, second: int, snapshot: Snapshot) -> None:
         self.seconds.append((second, snapshot))
@@ -260,6 +280,8 @@ class ScriptedFleet:
         plan_end_s: float | None = None,
         fate: Fate = at_once,
         offsets_s: Iterable[float] = (),
+        capacities: Iterable[float] = (),
+        limits: Limits | None = None,
     ) -> None:
         self.now_ns = START_NS
         self.diary = Diary()
@@ -272,11 +294,13 @@ class ScriptedFleet:
         self._mail: list[tuple[int, int, FromMaster | FromWorker, bool]] = []
         self._posted = 0
         self._offsets_s = iter(offsets_s)
+        self._capacities = iter(capacities)
         config = RunConfig(
             run_id="script",
             trace="-",
             arrivals=arrivals,
             drain_ns=round(drain_s * NS_PER_S),
+            limits=limits or Limits(),
             expect_workers=workers if expect_workers is None else expect_workers,
         )
         plan_end_ns = None if plan_end_s is None else round(plan_end_s * NS_PER_S)
@@ -298,7 +322,7 @@ class ScriptedFleet:
     def add_worker(self) -> Process:
         """Starts another worker process."""
         name = f"w{len(self.processes) + 1}"
-        process = Process(self, name, round(next(self._offsets_s, 0.0) * NS_PER_S))
+        process = Process(self, name, round(next(self._offsets_s, 0.0) * NS_PER_S), next(self._capacities, 1.0))
         self.processes[name] = process
         return process
 
@@ -342,6 +366,11 @@ class ScriptedFleet:
                 self.conductor.receive(message, self.now_ns)  # type: ignore[arg-type]
         for letter in held:
             heappush(self._mail, letter)
+
+    def shares(self) -> list[Share | None]:
+        """What each process was last told that it may do, in the order of their names; None before a run."""
+        engines = [process.engine for process in self.processes.values()]
+        return [engine.shares[-1] if engine is not None and engine.shares else None for engine in engines]
 
     # The oracle
 

@@ -8,6 +8,8 @@ from itertools import islice
 
 import pytest
 
+from harness.config.model import Limits
+from harness.engine.ceilings import Share
 from harness.errors import ExitCode, GuardError, TraceError
 from harness.fleet.dealer import HORIZON_NS
 from harness.fleet.messages import (
@@ -19,6 +21,7 @@ from harness.fleet.messages import (
     Hello,
     Lease,
     LeaseAck,
+    Leave,
     Pulse,
     SliceAck,
     SliceReport,
@@ -255,7 +258,7 @@ def test_a_worker_that_dies_before_the_start_is_replaced() -> None:
     fleet.until_finished()
     fleet.check_books()
     assert fleet.visits()["completed"] == 60
-    assert [member.slots for member in fleet.conductor.everyone()] == [2, 2]
+    assert [member.share and member.share.slots for member in fleet.conductor.everyone()] == [2, 2]
     assert fleet.conductor.workers_lost == 0
 
 
@@ -501,15 +504,163 @@ def test_a_closed_loop_ends_at_its_duration_and_gives_the_rest_back() -> None:
     assert totals["planned"] < 200
 
 
-def test_a_worker_that_joins_a_closed_loop_late_stays_out_of_it() -> None:
-    """The slots were shared out at the start; a late worker waits for the next run."""
+def test_a_worker_that_joins_a_closed_loop_late_takes_over_slots() -> None:
+    """The slots are shared out anew when a worker joins: never more of them in all, and both play."""
     fleet = ScriptedFleet([visit(n, -1) for n in range(100)], arrivals="closed:4", stay_s=0.5)
+    fleet.turns(4)
+    fleet.add_worker()
+    fleet.turns(3)
+    assert [share and share.slots for share in fleet.shares()] == [2, 2]
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits()["completed"] == 100
+    begun = Counter(fleet.diary.begun_by.values())
+    assert begun["w1"] > begun["w2"] > 20
+
+
+def test_a_worker_that_is_asked_to_go_harms_no_visit() -> None:
+    """Open visits are finished where they are, what is due later goes to others in time, nothing is lost or late."""
+    fleet = ScriptedFleet(evenly(300, 10), workers=2, stay_s=1.5)
+    fleet.turns(6)
+    fleet.processes["w2"].leave()
+    fleet.turns(8)
+    assert not fleet.processes["w2"].alive, "it ends by itself when its visits are over"
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits()["completed"] == 300
+    assert (fleet.conductor.workers_lost, fleet.conductor.error) == (0, None)
+    row = fleet.conductor.ledger.workers()["worker-2"]
+    assert row["revoked"] > 0
+    assert row["dealt"] == row["completed"] + row["revoked"]
+    events = [entry["event"] for entry in fleet.notes.entries if entry.get("worker") == "worker-2"]
+    assert [event for event in events if event in ("joined", "leaving", "left", "lost")] == [
+        "joined",
+        "leaving",
+        "left",
+    ]
+
+
+@pytest.mark.parametrize("kind", [Leave, SliceReport, SliceAck, Lease, LeaseAck])
+def test_leaving_survives_lost_messages(kind: type) -> None:
+    """Whatever is lost on the way out (the first three of a kind), every visit is played once, nobody is lost."""
+    lost = Counter[str]()
+    going = False
+
+    def fate(message: FromMaster | FromWorker) -> Iterable[float]:
+        if going and isinstance(message, kind) and lost[message.incarnation] < 3:
+            lost[message.incarnation] += 1
+            return ()
+        return (0.0,)
+
+    fleet = ScriptedFleet(evenly(300, 10), workers=3, fate=fate)
+    fleet.turns(6)
+    going = True
+    fleet.processes["w2"].leave()
+    fleet.until_finished()
+    fleet.check_books()
+    totals = fleet.visits()
+    assert sum(lost.values()) >= 3
+    # A slice with what was given back that comes too late for others to be in time is counted, not hidden.
+    assert totals["completed"] + totals["dropped"] == 300
+    assert totals["dropped"] <= 20
+    assert fleet.conductor.workers_lost == 0
+
+
+def test_the_last_worker_that_leaves_ends_the_run() -> None:
+    """With nobody left the run is over, its books balance, and the line says who went."""
+    fleet = ScriptedFleet(evenly(600, 10))
+    fleet.turns(5)
+    fleet.processes["w1"].leave()
+    fleet.until_finished(limit_s=15)
+    fleet.check_books()
+    assert fleet.conductor.error == ("no worker is left: worker-1 has left", ExitCode.INVALID)
+    assert fleet.visits()["lost"] == 0
+    assert fleet.visits()["planned"] == 600
+
+
+def test_a_worker_that_leaves_before_the_start_is_waited_for_no_longer_than_another_takes() -> None:
+    """Asked to go while the run gathers: it goes, and the run begins with who comes instead."""
+    fleet = ScriptedFleet(evenly(50, 10), workers=2, expect_workers=3)
+    fleet.turns(2)
+    fleet.processes["w1"].leave()
+    fleet.turns(1)
+    assert not fleet.processes["w1"].alive
+    fleet.add_worker()
+    fleet.add_worker()
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.visits()["completed"] == 50
+    assert "w1" not in fleet.diary.begun_by.values()
+
+
+def test_shares_follow_capacity() -> None:
+    """A worker of twice the capacity gets twice the visitors, and twice of what the guard-rails allow."""
+    limits = Limits(max_visits_per_s=90, max_open_visits=30, max_new_sessions_per_min=1_200)
+    fleet = ScriptedFleet(evenly(900, 30), workers=2, capacities=(2.0, 1.0), limits=limits)
+    fleet.turns(5)
+    assert fleet.shares() == [Share(None, 60.0, 20, 800.0), Share(None, 30.0, 10, 400.0)]
+    fleet.until_finished()
+    fleet.check_books()
+    begun = Counter(fleet.diary.begun_by.values())
+    # Binomial: 900 draws of 2/3, four standard deviations of 14.
+    assert abs(begun["w1"] - 600) < 57
+
+
+def test_a_ceiling_is_divided_anew_when_workers_come_and_go() -> None:
+    """The parts add up to the ceiling at any time; before one grows, another has shrunk or is fenced."""
+    fleet = ScriptedFleet(evenly(400, 10), workers=2, limits=Limits(max_open_visits=12, max_visits_per_s=24))
+    fleet.turns(5)
+    assert [share and share.open_visits for share in fleet.shares()] == [6, 6]
+    fleet.add_worker()
+    fleet.turns(3)
+    assert [share and share.open_visits for share in fleet.shares()] == [4, 4, 4]
+    fleet.processes["w1"].alive = False
+    fleet.turns(3.5)
+    assert [share and share.open_visits for share in fleet.shares()][1:] == [4, 4]
+    fleet.turns(2)
+    assert [share and share.open_visits for share in fleet.shares()][1:] == [6, 6]
+    assert [share and share.visits_per_s for share in fleet.shares()][1:] == [12, 12]
+
+
+def test_no_more_workers_play_than_open_visits_are_allowed() -> None:
+    """A worker without a right to a single open visit could only drop what it is dealt: it stays out."""
+    fleet = ScriptedFleet(evenly(100, 5), workers=2, limits=Limits(max_open_visits=2))
     fleet.turns(4)
     fleet.add_worker()
     fleet.until_finished()
     fleet.check_books()
-    assert set(fleet.diary.begun_by.values()) == {"w1"}
-    assert fleet.visits()["completed"] == 100
+    assert "w3" not in fleet.diary.begun_by.values()
+
+
+def test_an_older_beat_does_not_bring_an_older_share_back() -> None:
+    """Beats that come late change nothing about what the newest said."""
+
+    def fate(message: FromMaster | FromWorker) -> Iterable[float]:
+        return (0.0, 1.2) if isinstance(message, Beat) else (0.0,)
+
+    fleet = ScriptedFleet(evenly(200, 10), limits=Limits(max_open_visits=12), fate=fate)
+    fleet.turns(5)
+    fleet.add_worker()
+    fleet.turns(4)
+    engine = fleet.processes["w1"].engine
+    assert engine is not None
+    parts = [share.open_visits for share in engine.shares]
+    assert parts == sorted(parts, reverse=True)
+    assert parts[-1] == 6
+
+
+def test_the_offset_of_each_clock_is_known_with_its_error_and_its_drift() -> None:
+    """Offsets are found to half a round trip; a clock that runs away is noticed, and its schedule is left alone."""
+    fleet = ScriptedFleet(evenly(400, 10), workers=2, offsets_s=(3.0, -250.0))
+    fleet.turns(10)
+    # 5 ms in ten seconds.
+    fleet.processes["w2"].offset_ns += 5_000_000
+    fleet.turns(31)
+    first, second = fleet.conductor.everyone()
+    assert first.clock_error_ns is not None and second.clock_error_ns is not None
+    assert abs(first.offset_ns - 3 * NS_PER_S) <= first.clock_error_ns
+    assert abs(second.offset_ns + 250 * NS_PER_S) <= second.clock_error_ns
+    assert (first.clock_drift_ns, second.clock_drift_ns) == (0, 5_000_000)
 
 
 def test_every_lease_is_in_the_journal_once() -> None:
