@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "trace": ("harness.cli.trace", "Import, validate and look at traces."),
     "check": ("harness.cli.check", "Judge a stored run again; sends nothing."),
     "report": ("harness.cli.report", "Show a stored run as text, JSON, Markdown, JUnit or HTML."),
+    "dashboards": ("harness.cli.dashboards", "Grafana dashboards and Prometheus rules: build, check, draw."),
     "doctor": ("harness.cli.doctor", "Is this machine fit to generate load?"),
     "bench": ("harness.cli.bench", "What one worker reaches here, beside stock Locust users."),
 }
