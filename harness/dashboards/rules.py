@@ -179,7 +179,8 @@ def _instrument() -> list[Rule]:
 
 def _verdict() -> list[Rule]:
     def given(status: str) -> str:
-        return f"{selector('harness_verdict', eq(status=status), instance='')} == 1"
+        # The verdict is there for one scrape or two before the run's process ends.
+        return f"max_over_time({selector('harness_verdict', eq(status=status), instance='')}[5m]) == 1"
 
     return [
         _alert("HarnessRunFailed", given("FAIL"), "the run failed: the target broke a threshold"),
