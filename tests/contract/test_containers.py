@@ -18,6 +18,7 @@ from harness.cli.worker import _address
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = (ROOT / "grafana/compose.yaml").read_text()
+PROMETHEUS = (ROOT / "grafana/prometheus/prometheus.yml").read_text()
 
 
 def instructions(name: str) -> list[str]:
@@ -92,8 +93,21 @@ def test_the_services_fit_together() -> None:
     assert command("worker")[1] == f"master:{port}"
     assert options["target"] == f"http://sim:{command('sim')[-1]}"
     assert options["allow-host"] == "sim"
-    assert f"master:{options['metrics'].rpartition(':')[2]}" in COMPOSE
+    assert f"master:{options['metrics'].rpartition(':')[2]}" in PROMETHEUS
+    assert f"sim:{command('sim')[-1]}" in PROMETHEUS and "--metrics" in command("sim")
     assert int(re.findall(r"replicas: (\d+)", service("worker"))[0]) == int(options["expect-workers"])
+
+
+def test_mounted_folders_exist_and_dashboards_are_found() -> None:
+    """Each folder that a service mounts is there, and Grafana looks for dashboards and Prometheus where they are."""
+    mounts = re.findall(r"^      - (\.[^:]*):([^:]*):ro$", COMPOSE, re.MULTILINE)
+    assert len(mounts) >= 4
+    assert [source for source, _ in mounts if not (ROOT / "grafana" / source).is_dir()] == []
+    provider = (ROOT / "grafana/provisioning/dashboards/harness.yml").read_text()
+    assert f"path: {dict(mounts)['./dashboards']}" in provider
+    datasource = (ROOT / "grafana/provisioning/datasources/prometheus.yml").read_text()
+    assert "url: http://prometheus:9090" in datasource and "image: prom/prometheus" in service("prometheus")
+    assert "timeInterval: 1s" in datasource and "scrape_interval: 1s" in PROMETHEUS
 
 
 def test_both_say_that_they_are_not_run_in_ci() -> None:
