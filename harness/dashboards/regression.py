@@ -96,7 +96,8 @@ _LAST = Row(
             queries=(
                 Query(
                     "sum by (metric) (count_over_time("
-                    f"{selector('harness_history_change_ratio', '', SCENARIO)}[$__range])) or vector(0)",
+                    f"{selector('harness_history_change_ratio', '', SCENARIO)}[$__range])) or sum by (metric) "
+                    f"(count_over_time({selector('harness_history_value', '', SCENARIO)}[$__range])) * 0",
                     "{{metric}}",
                 ),
             ),

@@ -1,7 +1,7 @@
 """Stored runs as OpenMetrics with times of their own, for `promtool tsdb create-blocks-from openmetrics`.
 
-One sample a run and series, at the run's start. A family stands in one piece, and within a series times ascend, as the
-format asks. Runs of one scenario that start in the same second would be one sample; the later one counts.
+One sample a run and series, at the run's start. A family stands in one piece, and so does each series in it, its times
+ascending, as the format asks. Of two runs of one scenario that start in the same second the later one counts.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ def render_history(runs: Sequence[HistoryRun]) -> str:
     lines: list[str] = []
     for name, text in HISTORY.items():
         lines += [f"# TYPE {name} gauge", f"# HELP {name} {text}"]
+        by_series: dict[str, list[str]] = {}
         for run in ordered.values():
             for labels, value in _SAMPLES[name](run):
-                place: Labels = (("scenario", run.scenario), *labels)
-                lines.append(f"{series_text(name, place)} {number_text(value)} {run.at_s:.3f}")
+                series = series_text(name, (("scenario", run.scenario), *labels))
+                by_series.setdefault(series, []).append(f"{series} {number_text(value)} {run.at_s:.3f}")
+        lines += [line for of_series in by_series.values() for line in of_series]
     return "\n".join((*lines, "# EOF")) + "\n"
 
 
