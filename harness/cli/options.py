@@ -53,10 +53,16 @@ def read_settings(flags: Mapping[str, Any]) -> Settled:
 
 def checks() -> Checks:
     """The judgements of rooms that the configuration must not import."""
+    from harness.judge.metric import parse_metric
     from harness.judge.threshold import parse_threshold
     from harness.plan.arrivals import parse_arrivals
 
-    return {"arrivals": parse_arrivals, "thresholds": parse_threshold, "limits.abort_on": parse_threshold}
+    return {
+        "arrivals": parse_arrivals,
+        "thresholds": parse_threshold,
+        "limits.abort_on": parse_threshold,
+        "regression.metrics": parse_metric,
+    }
 
 
 def show_settings(settled: Settled) -> str:

@@ -36,7 +36,7 @@ def report(run: Path, form: str, output: str, measure: str) -> None:
     from harness.store.stored_run import load_run
 
     stored = load_run(run)
-    text = _rendered(stored, form, measure)
+    text = rendered(stored, form, measure)
     for note in _notes(stored):
         click.echo(f"harness: {note}", err=True)
     if output == "-":
@@ -45,8 +45,11 @@ def report(run: Path, form: str, output: str, measure: str) -> None:
         replace_file(Path(output), text.encode())
 
 
-def _rendered(stored: StoredRun, form: str, measure: str) -> str:
-    """The report's text; the room is imported for the format that is asked for."""
+def rendered(stored: StoredRun, form: str, measure: str = "response_time") -> str:
+    """The report's text; the room is imported for the format that is asked for.
+
+    Raises `UsageError` for a run without a summary, but for `hlog`, or with damaged slices.
+    """
     from harness.errors import UsageError
 
     if form == "hlog":

@@ -51,8 +51,8 @@ def start(settled: Settled) -> int:
     )
 
 
-def run_config(settled: Settled) -> RunConfig:
-    """The configuration of a new run, with an id and a run folder of its own.
+def run_config(settled: Settled, runs: Path = Path("runs")) -> RunConfig:
+    """The configuration of a new run, with an id and a run folder of its own, under `runs` unless it is named.
 
     Raises `UsageError` when no trace is named or settings contradict each other.
     """
@@ -65,7 +65,7 @@ def run_config(settled: Settled) -> RunConfig:
     run_id = uuid4().hex[:12]
     scenario = "stdin" if trace == "-" else Path(trace).name.partition(".")[0]
     if not settled.values["out_dir"]:
-        settled.values["out_dir"] = str(Path("runs") / default_run_name(datetime.now(UTC), scenario, run_id))
+        settled.values["out_dir"] = str(runs / default_run_name(datetime.now(UTC), scenario, run_id))
     config = build_config(settled, run_id=run_id, trace=trace, scenario=scenario)
     _keep_within_limits(config)
     return config

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 import harness
-from harness.config.model import RunConfig
+from harness.config.model import Regression, RunConfig
 from harness.config.resolve import Settled, existing_file, raise_problems
 from harness.config.secrets import shown
 from harness.config.table import SETTINGS
@@ -37,6 +37,11 @@ def build_config(settled: Settled, *, run_id: str, trace: str, scenario: str) ->
     config = msgspec.convert(fields, RunConfig)
     raise_problems(_contradictions(config))
     return config
+
+
+def regression_of(settled: Settled) -> Regression:
+    """The `[regression]` table alone, for commands that make no run."""
+    return msgspec.convert(_nested(settled)["regression"], Regression)
 
 
 def absolute_paths(config: RunConfig) -> RunConfig:

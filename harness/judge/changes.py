@@ -10,7 +10,7 @@ again.
 Nothing is assumed of the values' distribution, and a drift shows as a change once it has gone far enough.
 
 The test stops as soon as its outcome is certain: with R orders a split stands iff at most alpha (R + 1) - 1 of them
-reach its Q, so an unremarkable series costs some thirty orders, not all. An order costs O(N^2) steps.
+reach its Q, so an unremarkable series costs a dozen orders, not all. An order costs O(N^2) steps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Final
 
 import msgspec
 
-ORDERS: Final = 499
+ORDERS: Final = 199
 # A change is no earlier or later than this many values from the next one, or from an end of the series.
 MIN_STRETCH: Final = 3
 

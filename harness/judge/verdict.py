@@ -65,6 +65,14 @@ def judge(
     return {"status": status, "exit_code": int(exit_code), "checks": [check.to_obj() for check in checks]}
 
 
+def extended(verdict: Mapping[str, Any], more: Sequence[Check]) -> dict[str, Any]:
+    """A finished verdict with further checks of kind "regression": they can turn a PASS into a FAIL, and no more."""
+    checks = [*verdict["checks"], *(check.to_obj() for check in more)]
+    if verdict["status"] == "PASS" and not all(check.ok for check in more):
+        return {"status": "FAIL", "exit_code": int(ExitCode.FAIL_REGRESSION), "checks": checks}
+    return {**verdict, "checks": checks}
+
+
 def _from_checks(checks: Sequence[Check]) -> tuple[str, ExitCode]:
     failed = {check.kind for check in checks if not check.ok}
     if "validity" in failed or not all(check.enough_data for check in checks):
