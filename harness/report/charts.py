@@ -47,7 +47,10 @@ class Line(msgspec.Struct):
 
 
 class Chart(msgspec.Struct):
-    """A drawing: `x` is "time" (s) or "percentile" (1 / (1 - q)); `gaps` are spans of x that are marked as no reply."""
+    """A drawing: `x` is "time" (s), "percentile" (1 / (1 - q)) or "night" (its place, named by `labels`).
+
+    `gaps` are spans of x that are marked by a band.
+    """
 
     key: str
     section: str
@@ -59,19 +62,26 @@ class Chart(msgspec.Struct):
     kind: str = "time"
     stacked: bool = False
     gaps: list[tuple[float, float]] = []
+    labels: list[str] = []
 
     def rows(self) -> list[list[str]]:
         """The chart as a table: head row, then at most `TABLE_ROWS` evenly chosen rows of text."""
         step = max(1, -(-len(self.x) // TABLE_ROWS))
-        head = ["second" if self.kind == "time" else "percentile", *(line.label for line in self.lines)]
+        first = {"time": "second", "night": "night"}.get(self.kind, "percentile")
+        head = [first, *(line.label for line in self.lines)]
         body = [
             [
-                number(x) if self.kind == "time" else f"{number(100 * (1 - 1 / x))} %",
+                self._place(at, x),
                 *(NOTHING if line.values[at] is None else number(line.values[at]) for line in self.lines),
             ]
             for at, x in list(enumerate(self.x))[::step]
         ]
         return [head, *body]
+
+    def _place(self, at: int, x: float) -> str:
+        if self.kind == "night":
+            return self.labels[at]
+        return number(x) if self.kind == "time" else f"{number(100 * (1 - 1 / x))} %"
 
 
 def percentile_curve(histogram: Histogram) -> list[tuple[float, float]]:

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from harness.report.story import Table, tell
+from harness.report.parts import Table
+from harness.report.story import tell
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~<>&@:])")
 

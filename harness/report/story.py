@@ -1,7 +1,8 @@
 """`Story`: a summary in the order in which people should read it, still free of any format.
 
 The order is an argument: first the verdict and why, then whether the instrument may be believed, then what the visitors
-met: visits, steps and their times, retries and errors, chain. Text, Markdown and HTML show the same story; all strings
+met: visits, steps and their times, retries and errors, chain; then how that compares with earlier runs, and a few
+visits whole. Text, Markdown and HTML show the same story; all strings
 in it are cleaned (`words.clean`), none is escaped.
 """
 
@@ -10,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from harness.judge.check import quantity as judged_quantity
+from harness.report.comparison import comparison_section
+from harness.report.exemplars import exemplars_section
+from harness.report.parts import Section, Story, Table
 from harness.report.words import (
     MEASURES,
     NOTHING,
@@ -51,43 +53,6 @@ _WORKER = {
 }
 
 
-class Table(msgspec.Struct):
-    """Cells as text; the first `texts` columns read as text, all others as numbers."""
-
-    title: str
-    columns: Sequence[str]
-    rows: list[list[str]]
-    texts: int = 1
-
-
-class Section(msgspec.Struct):
-    """A chapter: `lead` says the essential in sentences; `detail` tables are for where there is room."""
-
-    key: str
-    title: str
-    lead: list[str]
-    tables: list[Table] = []
-    detail: list[Table] = []
-
-
-class Story(msgspec.Struct):
-    """The whole report: `status` is PASS, FAIL or INVALID (or a dash), `about` says which run, `why` what decided."""
-
-    status: str
-    exit_code: str
-    run_id: str
-    about: str
-    why: list[str]
-    sections: list[Section]
-
-    def section(self, key: str) -> Section:
-        """The chapter of that key; raises `KeyError` when there is none."""
-        for section in self.sections:
-            if section.key == key:
-                return section
-        raise KeyError(key)
-
-
 def tell(summary: Mapping[str, Any]) -> Story:
     """The story of a summary (schema harness.summary/1); whatever the summary leaves out, the story leaves out too."""
     verdict = summary.get("verdict", {})
@@ -109,6 +74,8 @@ def tell(summary: Mapping[str, Any]) -> Story:
             _availability(summary),
             _retries(summary),
             _chain(summary),
+            *comparison_section(summary),
+            *exemplars_section(summary),
         ],
     )
 

@@ -6,10 +6,11 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from harness.report.story import Story, Table, tell
+from harness.report.parts import Story, Table
+from harness.report.story import tell
 
 WIDTH = 100
-_ORDER = ("visits", "steps", "times", "availability", "retries", "chain", "instrument")
+_ORDER = ("visits", "steps", "times", "availability", "retries", "chain", "comparison", "instrument")
 _INDENT = "  "
 _GAP = "  "
 
@@ -29,7 +30,8 @@ def render_text(summary: Mapping[str, Any], *, max_errors: int = 8) -> str:
             "Thresholds",
             *_table(Table("", ("", "", "", ""), [row[:4] for row in thresholds[0].rows], texts=4)),
         ]
-    for key in _ORDER:
+    told = {section.key for section in story.sections}
+    for key in (key for key in _ORDER if key in told):
         lines += ["", *_section(story, key, max_errors)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
@@ -43,6 +45,9 @@ def _section(story: Story, key: str, max_errors: int) -> list[str]:
         table = section.tables[0]
         lines[0] = table.title
         lines[1:1] = _table(Table("", ("", *table.columns[1:]), table.rows))
+    if key == "comparison":
+        for table in section.tables:
+            lines += _table(Table("", table.columns, table.rows, table.texts))
     if key == "retries" and section.tables:
         rows = section.tables[0].rows
         lines += _table(Table("", section.tables[0].columns, rows[:max_errors], texts=6))
