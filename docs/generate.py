@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from harness.cli.main import cli
 from harness.config.settings import Setting
-from harness.config.table import BY_NAME, SETTINGS
+from harness.config.table import SETTINGS
 from harness.export.example import example_page
 from harness.export.text_format import encode_text
 from harness.judge import threshold
@@ -25,8 +25,6 @@ from harness.visitor.retry import POLICIES, RetryPolicy
 FOLDER = Path(__file__).parent
 WIDTH = 100
 NOTICE = "<!-- Made by docs/generate.py; do not edit. -->"
-NOT_YET = "*Read and checked, but nothing acts on it yet.*"
-UNUSED = {name for name in BY_NAME if name.startswith("regression.")}
 
 
 def pages() -> dict[str, str]:
@@ -93,7 +91,7 @@ def setting_table(settings: Sequence[Setting]) -> str:
                 code(f"{setting.flag or ''} {flag_value(setting)}".strip()),
                 code(setting.env or ""),
                 code(setting.shown(setting.default).removeprefix("-")),
-                setting.help + (f" {NOT_YET}" if setting.name in UNUSED else ""),
+                setting.help,
             )
             for setting in settings
         ],

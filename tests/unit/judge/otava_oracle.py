@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-SEEDS = range(12)
+SEEDS = range(5)
 ALPHA, ORDERS = 0.01, 199
 # kind -> levels of stretches of nights: (nights, level); a ramp is a stretch whose level grows with each night.
 KINDS: dict[str, list[tuple[int, float, float]]] = {
