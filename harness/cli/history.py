@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from harness.config.model import Regression
     from harness.config.resolve import Settled
-    from harness.judge.metric import Metric
+    from harness.judge.metric import Followed
     from harness.judge.nights import KnownChange
     from harness.store.history import Entry, History
 
@@ -188,23 +188,23 @@ def export(runs: Path, profile: str | None, series: str | None, form: str, outpu
         replace_file(Path(output), text.encode())
 
 
-def _rules(profile: str | None) -> tuple[Regression, list[Metric]]:
+def _rules(profile: str | None) -> tuple[Regression, list[Followed]]:
     """The [regression] table of the profile, or the defaults, and its metrics."""
     from harness.cli.options import read_settings
 
     return regression_rules(read_settings({"profile": profile}))
 
 
-def regression_rules(settled: Settled) -> tuple[Regression, list[Metric]]:
+def regression_rules(settled: Settled) -> tuple[Regression, list[Followed]]:
     """The settled [regression] table, and its metrics or the default ones."""
     from harness.config.build import regression_of
-    from harness.judge.metric import DEFAULT_METRICS, parse_metrics
+    from harness.judge.metric import DEFAULT_METRICS, follow_all
 
     rules = regression_of(settled)
-    return rules, parse_metrics(rules.metrics or DEFAULT_METRICS)
+    return rules, follow_all(rules.metrics or DEFAULT_METRICS)
 
 
-def _rows(opened: History, metrics: Sequence[Metric], rules: Regression) -> list[dict[str, Any]]:
+def _rows(opened: History, metrics: Sequence[Followed], rules: Regression) -> list[dict[str, Any]]:
     """Every run as plain data; `place` says what it is to the baseline of the first metric."""
     from harness.judge.nights import baseline
 
@@ -238,7 +238,7 @@ def _place(opened: History, entry: Entry, in_baseline: set[str]) -> str:
     return decision or ("no" if entry.sound else "never")
 
 
-def _csv(rows: Sequence[dict[str, Any]], metrics: Sequence[Metric]) -> str:
+def _csv(rows: Sequence[dict[str, Any]], metrics: Sequence[Followed]) -> str:
     heads = ("run_id", "folder", "started_at", "scenario", "series", "status", "exit_code", "place")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -271,9 +271,9 @@ def _value(value: float | None, unit: str) -> str:
 
 
 def _change_line(change: KnownChange) -> str:
-    from harness.judge.metric import parse_metric
+    from harness.judge.metric import follow
 
-    metric = parse_metric(change.metric)
+    metric = follow(change.metric)
     return (
         f"{change.id}  {change.state:<8}  {'worse' if change.worse else 'better':<6}  {change.metric}  "
         f"{_value(change.before, metric.unit)} to {_value(change.after, metric.unit)} "

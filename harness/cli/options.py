@@ -53,7 +53,7 @@ def read_settings(flags: Mapping[str, Any]) -> Settled:
 
 def checks() -> Checks:
     """The judgements of rooms that the configuration must not import."""
-    from harness.judge.metric import parse_metric
+    from harness.judge.metric import follow
     from harness.judge.threshold import parse_threshold
     from harness.plan.arrivals import parse_arrivals
 
@@ -61,7 +61,7 @@ def checks() -> Checks:
         "arrivals": parse_arrivals,
         "thresholds": parse_threshold,
         "limits.abort_on": parse_threshold,
-        "regression.metrics": parse_metric,
+        "regression.metrics": follow,
     }
 
 

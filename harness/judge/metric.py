@@ -1,4 +1,4 @@
-"""What is followed from night to night: one number of a run, written like the left side of a threshold.
+"""`Followed`: what is followed from night to night, one number of a run, written like the left side of a threshold.
 
 `p95(response_time)`, `availability(eventual)`, `ratio(failed)`, … are read by the language of thresholds, so a metric
 means the same in `[slo]` and in `[regression]`. A metric also knows which way is worse, and how its changes are
@@ -14,9 +14,10 @@ from typing import Any, Final
 import msgspec
 
 from harness.errors import UsageError
+from harness.judge.compare import POINTS_OF_EFFECT
 from harness.judge.evaluate import TAIL_SAMPLES, evaluate
 from harness.judge.gate import Worse
-from harness.judge.threshold import Threshold, parse_threshold
+from harness.judge.threshold import Metric, Threshold, parse_metric
 from harness.measure.snapshot import Snapshot
 
 DEFAULT_METRICS: Final = (
@@ -26,19 +27,16 @@ DEFAULT_METRICS: Final = (
     "p95(time_to_available)",
     "availability(eventual)",
 )
-_RATIO_SHARE: Final = 0.1
-# Some limit of each kind of threshold, for a language that knows conditions only.
-_LIMITS: Final = ("< 1s", "< 50%", "< 1/s", "< 1")
 _STATS: Final = {0.5: "p50", 0.9: "p90", 0.95: "p95", 0.99: "p99", 0.999: "p999"}
 _BETTER_HIGH: Final = {"availability", "rate"}
 _UNITS: Final = {"ratio": "ratio", "availability": "ratio", "rate": "/s", "retry_amplification": "", "chain": ""}
 
 
-class Metric(msgspec.Struct, frozen=True, kw_only=True):
+class Followed(msgspec.Struct, frozen=True, kw_only=True):
     """A metric; `text` is its name everywhere, `worse` the bad direction, `absolute` says how changes are counted."""
 
     text: str
-    threshold: Threshold
+    metric: Metric
     worse: Worse
     absolute: bool
     unit: str
@@ -55,42 +53,34 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
 
     def least(self, min_effect: float) -> float:
         """The smallest effect that counts, in the terms of `effect`."""
-        return min_effect * _RATIO_SHARE if self.absolute else min_effect
+        return min_effect * POINTS_OF_EFFECT if self.absolute else min_effect
 
     def is_worse(self, before: float, after: float) -> bool:
         """Whether the value moved the bad way."""
         return after > before if self.worse == "up" else after < before
 
 
-def parse_metric(text: str) -> Metric:
+def follow(text: str) -> Followed:
     """The metric that `text` names; raises `UsageError` with one line that says what could be written."""
-    problem: UsageError | None = None
-    for limit in _LIMITS:
-        try:
-            threshold = parse_threshold(f"{text} {limit}")
-        except UsageError as error:
-            problem = problem or error
-            continue
-        good = threshold.function in _BETTER_HIGH or (
-            threshold.function == "ratio" and threshold.subject in ("available", "accepted")
-        )
-        return Metric(
-            text=" ".join(text.split()),
-            threshold=threshold,
-            worse="down" if good else "up",
-            absolute=threshold.function in ("ratio", "availability"),
-            unit=_UNITS.get(threshold.function, "ms"),
-        )
-    said = str(problem).replace(" < 1s", "")
-    raise UsageError(f"not a metric: {said}; write for example p95(response_time) or availability(eventual)")
+    metric = parse_metric(text)
+    good = metric.function in _BETTER_HIGH or (
+        metric.function == "ratio" and metric.subject in ("available", "accepted")
+    )
+    return Followed(
+        text=metric.text,
+        metric=metric,
+        worse="down" if good else "up",
+        absolute=metric.function in ("ratio", "availability"),
+        unit=_UNITS.get(metric.function, "ms"),
+    )
 
 
-def parse_metrics(texts: Iterable[str]) -> list[Metric]:
+def follow_all(texts: Iterable[str]) -> list[Followed]:
     """All metrics, in order; raises one `UsageError` that lists every problem."""
     metrics, problems = [], []
     for text in texts:
         try:
-            metrics.append(parse_metric(text))
+            metrics.append(follow(text))
         except UsageError as error:
             problems.append(str(error))
     if problems:
@@ -98,28 +88,33 @@ def parse_metrics(texts: Iterable[str]) -> list[Metric]:
     return metrics
 
 
-def observe(metric: Metric, measured: Snapshot, *, arrivals_s: float, measured_s: float) -> float | None:
+def observe(followed: Followed, measured: Snapshot, *, arrivals_s: float, measured_s: float) -> float | None:
     """The metric's value in its unit (ms, ratio, per second); None without one, or from too small a sample."""
-    [check] = evaluate([metric.threshold], measured, arrivals_s=arrivals_s, measured_s=measured_s)
+    [check] = evaluate([_any_threshold(followed.metric)], measured, arrivals_s=arrivals_s, measured_s=measured_s)
     return check.observed if check.enough_data else None
 
 
-def in_summary(metric: Metric, summary: Mapping[str, Any]) -> tuple[bool, float | None]:
+def _any_threshold(metric: Metric) -> Threshold:
+    """A condition on the metric; of ratios, a limit of one half asks least of the sample."""
+    return Threshold(**msgspec.structs.asdict(metric), operator="<", limit=0.5)
+
+
+def in_summary(followed: Followed, summary: Mapping[str, Any]) -> tuple[bool, float | None]:
     """(whether a summary alone can tell, the value as `observe` would give it).
 
     Percentiles of the usual kinds and availability stand in every summary, so that a history of long runs need not
     read their slices.
     """
-    threshold = metric.threshold
-    if threshold.cohort is not None or threshold.row != "ok":
+    metric = followed.metric
+    if metric.cohort is not None or metric.row != "ok":
         return False, None
-    if threshold.function == "quantile" and threshold.q in _STATS:
-        holder = summary if threshold.op is None else summary.get("by_op", {}).get(threshold.op, {})
-        block = holder.get("latency_ms", {}).get(threshold.subject)
+    if metric.function == "quantile" and metric.q in _STATS:
+        holder = summary if metric.op is None else summary.get("by_op", {}).get(metric.op, {})
+        block = holder.get("latency_ms", {}).get(metric.subject)
         if block is None:
             return True, None
         # The summary's count of times to available leaves out those that never came; the sample has them.
         count = block["count"] + block.get("censored", 0) + block.get("never", 0)
-        enough = count * (1 - threshold.q) >= TAIL_SAMPLES - 1e-6
-        return True, block[_STATS[threshold.q]] if enough else None
+        enough = count * (1 - metric.q) >= TAIL_SAMPLES - 1e-6
+        return True, block[_STATS[metric.q]] if enough else None
     return False, None

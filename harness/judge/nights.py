@@ -28,7 +28,7 @@ from harness.config.model import Regression
 from harness.judge.changes import find_changes
 from harness.judge.check import Check, quantity
 from harness.judge.gate import MIN_NIGHTS, Gate, gate
-from harness.judge.metric import Metric
+from harness.judge.metric import Followed
 
 # An open change for the worse becomes the baseline after so many nights.
 ADOPT_AFTER: Final = 7
@@ -81,7 +81,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     `nights` is the size of the baseline, `changes` all changes of the series that count, new ones included.
     """
 
-    metric: Metric
+    metric: Followed
     value: float | None
     gate: Gate | None
     nights: int
@@ -135,7 +135,7 @@ def stand(
     tonight: Night,
     earlier: Sequence[Night],
     known: Iterable[KnownChange],
-    metric: Metric,
+    metric: Followed,
     rules: Regression,
     rng: Random,
 ) -> Standing:
@@ -154,7 +154,7 @@ def stand(
     return Standing(metric=metric, value=value, gate=found, nights=len(values), changes=(*mine, *new), new=tuple(new))
 
 
-def baseline(nights: Sequence[Night], known: Iterable[KnownChange], metric: Metric, rules: Regression) -> list[Night]:
+def baseline(nights: Sequence[Night], known: Iterable[KnownChange], metric: Followed, rules: Regression) -> list[Night]:
     """The last `rules.history` nights that make the baseline of a metric, in order; see the module."""
     nights = [night for night in nights if _measured(night, metric)]
     begin, settled_until = 0, ""
@@ -176,11 +176,11 @@ def baseline(nights: Sequence[Night], known: Iterable[KnownChange], metric: Metr
     return chosen[-rules.history :]
 
 
-def _measured(night: Night, metric: Metric) -> bool:
+def _measured(night: Night, metric: Followed) -> bool:
     return night.sound and night.decision != "rejected" and metric.text in night.values
 
 
-def _placed(known: Iterable[KnownChange], nights: Sequence[Night], metric: Metric) -> list[tuple[int, KnownChange]]:
+def _placed(known: Iterable[KnownChange], nights: Sequence[Night], metric: Followed) -> list[tuple[int, KnownChange]]:
     """The metric's changes whose nights are still there, with their places, in order."""
     places = {night.run_id: at for at, night in enumerate(nights)}
     mine = (change for change in known if change.metric == metric.text and change.run_id in places)
@@ -190,7 +190,7 @@ def _placed(known: Iterable[KnownChange], nights: Sequence[Night], metric: Metri
 def new_changes(
     nights: Sequence[Night],
     known: Iterable[KnownChange],
-    metric: Metric,
+    metric: Followed,
     rules: Regression,
     rng: Random,
     *,

@@ -24,7 +24,7 @@ import msgspec
 import orjson
 
 from harness.errors import HarnessError, UsageError
-from harness.judge.metric import Metric, in_summary, observe
+from harness.judge.metric import Followed, in_summary, observe
 from harness.judge.nights import Night
 from harness.measure.slices import from_lines, merge_from
 from harness.store.files import storage_errors
@@ -153,7 +153,7 @@ class History:
         """The stored run itself; raises `UsageError` when it cannot be read."""
         return load_run(self.root / entry.folder)
 
-    def nights(self, series: str, metrics: Sequence[Metric]) -> list[Night]:
+    def nights(self, series: str, metrics: Sequence[Followed]) -> list[Night]:
         """The runs of a series with the values of `metrics`, in order of time; first tries are left out.
 
         A run whose confirming re-run took its place is a first try. Values that the index lacks are read from the run
@@ -174,7 +174,7 @@ class History:
             if entry.run_id not in self.log.first_tries
         ]
 
-    def values(self, entry: Entry, metrics: Sequence[Metric]) -> dict[str, float]:
+    def values(self, entry: Entry, metrics: Sequence[Followed]) -> dict[str, float]:
         """The values of those metrics that the run measured well enough."""
         known: dict[str, float | None] = dict(
             self._database.execute("SELECT metric, value FROM value WHERE folder = ?", (entry.folder,)).fetchall()
@@ -241,7 +241,7 @@ class History:
         self._database.execute(f"INSERT INTO run VALUES ({marks})", (path.name, stamp, *row))
 
 
-def measure(stored: StoredRun, metrics: Sequence[Metric]) -> dict[str, float | None]:
+def measure(stored: StoredRun, metrics: Sequence[Followed]) -> dict[str, float | None]:
     """The values of `metrics` in a stored run: None where there is none, or too small a sample.
 
     From the summary where it tells them, else from the slices. Raises `UsageError` when these are damaged.

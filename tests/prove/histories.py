@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from random import Random
 
 from harness.config.model import Regression
-from harness.judge.metric import parse_metric
+from harness.judge.metric import follow
 from harness.judge.nights import KnownChange, Night, stand
 
-METRIC = parse_metric("p95(response_time)")
+METRIC = follow("p95(response_time)")
 RULES = Regression()
-QUIET = 30
+# A change begins after so many quiet nights, which are taken as judged and passed.
+QUIET = 20
 
 Level = Callable[[int], float]
 
@@ -45,8 +46,8 @@ class Told:
     rival: list[bool]
 
 
-def history(level: Level, noise: float, nights: int, seed: int) -> Told:
-    """`nights` nights of a level with a relative night-to-night noise."""
+def history(level: Level, noise: float, nights: int, seed: int, *, judged_from: int = 0) -> Told:
+    """`nights` nights of a level with a relative night-to-night noise; those before `judged_from` passed unjudged."""
     rng = Random(f"history/{seed}")
     past: list[Night] = []
     known: list[KnownChange] = []
@@ -55,6 +56,12 @@ def history(level: Level, noise: float, nights: int, seed: int) -> Told:
     for at in range(nights):
         value = 200 * level(at) * (1 + noise * rng.gauss(0, 1))
         tonight = Night(run_id=f"run-{at:03}", started_at=f"2026-{at:03}", values={METRIC.text: value})
+        if at < judged_from:
+            past.append(tonight)
+            judge.append(False)
+            rival.append(previous is not None and value > 1.1 * previous)
+            previous = value
+            continue
         standing = stand(tonight, past, known, METRIC, RULES, Random(f"orders/{seed}/{at}"))
         failed = [check for check in standing.checks() if not check.ok]
         refused = standing.gate is not None and not standing.gate.ok

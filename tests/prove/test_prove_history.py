@@ -8,11 +8,11 @@ from tests.prove.evidence import store
 from tests.prove.histories import QUIET, RULES, Level, Told, flat, history, leak, step
 
 HISTORIES = 500
-QUIET_NIGHTS = 60
+QUIET_NIGHTS = 40
 # Nights within which a step must be caught, and those before a leak of 1 % a night has passed +15 %.
 STEP_WITHIN = 3
 LEAK_WITHIN = 14
-AFTER_STEP = 25
+AFTER_STEP = 16
 
 
 def test_five_hundred_histories() -> None:
@@ -46,7 +46,7 @@ def test_five_hundred_histories() -> None:
         "alarming nights after a step that nobody accepts": {
             "mean": sum(alarms_after_step) / HISTORIES,
             "most": max(alarms_after_step),
-            "share of the last ten of 25 nights": share(night for each in stepped for night in each.judge[-10:]),
+            "share of the last six of 16 nights": share(night for each in stepped for night in each.judge[-6:]),
         },
     }
     store("nightly-histories", test_five_hundred_histories.__doc__ or "", figures, seeds=[0, HISTORIES - 1])
@@ -54,12 +54,12 @@ def test_five_hundred_histories() -> None:
     assert false_alarms <= 0.02, figures
     assert figures[f"+10 % step, 2 % noise, caught within {STEP_WITHIN} nights"]["judge"] >= 0.9, figures
     assert figures["1 % a night leak, 2 % noise, caught before +15 %"]["judge"] == 1.0, figures
-    assert figures["alarming nights after a step that nobody accepts"]["share of the last ten of 25 nights"] < 0.02
+    assert figures["alarming nights after a step that nobody accepts"]["share of the last six of 16 nights"] < 0.02
 
 
 def told(level: Level, noise: float, nights: int) -> list[Told]:
     """All histories of one kind, seeds 0 to 499."""
-    return [history(level, noise, nights, seed) for seed in range(HISTORIES)]
+    return [history(level, noise, nights, seed, judged_from=0 if level is flat else QUIET) for seed in range(HISTORIES)]
 
 
 def share(alarms: Any) -> float:

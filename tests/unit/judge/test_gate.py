@@ -1,20 +1,27 @@
-"""The immediate gate: its quantile against scipy's, its band, its false alarms."""
+"""The immediate gate: its band against scipy, its false alarms."""
 
 from __future__ import annotations
 
 from random import Random
 
+import numpy as np
 import pytest
+from scipy.stats import median_abs_deviation
 from scipy.stats import t as student
 
-from harness.judge.gate import MIN_NIGHTS, Gate, gate, student_quantile
+from harness.judge.gate import MIN_NIGHTS, Gate, gate
 
 
-@pytest.mark.parametrize("q", [0.5, 0.9, 0.95, 0.99])
-@pytest.mark.parametrize("freedom", [2.22, 3.33, 4.81, 7.03, 10.73, 50.0])
-def test_the_quantile_is_students(q: float, freedom: float) -> None:
-    """Within 2 % of scipy's t quantile for the freedoms of 7 and more nights."""
-    assert student_quantile(q, freedom) == pytest.approx(float(student.ppf(q, freedom)), rel=0.02, abs=1e-12)
+@pytest.mark.parametrize("alpha", [0.01, 0.05])
+@pytest.mark.parametrize("nights", [5, 8, 14])
+def test_the_band_is_that_of_the_formula(nights: int, alpha: float) -> None:
+    """Median plus scipy's t quantile times the scaled MAD, widened for the median's own error."""
+    values = [100.0 + (-1) ** at * at for at in range(nights)]
+    found = gate(1.0, values, worse="up", least=0.0, alpha=alpha)
+    assert found is not None
+    quantile = float(student.ppf(1 - alpha, 0.37 * (nights - 1)))
+    mad = float(median_abs_deviation(values))
+    assert found.limit == pytest.approx(np.median(values) + quantile * 1.4826 * mad * (1 + np.pi / 2 / nights) ** 0.5)
 
 
 def test_too_short_a_history_gives_no_answer() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.judge.metric import in_summary, observe, parse_metric, parse_metrics
+from harness.judge.metric import follow, follow_all, in_summary, observe
 
 MADE_UP = Path(__file__).parents[1] / "report" / "made_up_run.py"
 
@@ -29,16 +29,16 @@ MADE_UP = Path(__file__).parents[1] / "report" / "made_up_run.py"
 )
 def test_direction_and_unit(text: str, worse: str, absolute: bool, unit: str) -> None:
     """Times, errors and retries are worse high, availability and rates worse low."""
-    metric = parse_metric(text)
+    metric = follow(text)
     assert (metric.text, metric.worse, metric.absolute, metric.unit) == (text, worse, absolute, unit)
 
 
 def test_bad_metrics_are_listed_at_once() -> None:
     """Each line names the text and what could be written."""
     with pytest.raises(UsageError) as caught:
-        parse_metrics(["p95(response_time)", "p95(bogus)", "speed()"])
+        follow_all(["p95(response_time)", "p95(bogus)", "speed()"])
     assert len(caught.value.problems) == 2
-    assert all("write for example p95(response_time)" in problem for problem in caught.value.problems)
+    assert ["known:" in problem for problem in caught.value.problems] == [True, True]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def made_up() -> Any:
 def test_the_summary_tells_what_the_histograms_tell(made_up: Any, text: str) -> None:
     """Percentiles read from summary.json equal those of the merged histograms; too small a sample is None in both."""
     summary, _, whole = made_up
-    metric = parse_metric(text)
+    metric = follow(text)
     phases = summary["phases"]
     expected = observe(metric, whole, arrivals_s=phases["arrivals_s"], measured_s=phases["measured_s"])
     assert in_summary(metric, summary) == (True, expected)
@@ -62,4 +62,4 @@ def test_the_summary_tells_what_the_histograms_tell(made_up: Any, text: str) -> 
 @pytest.mark.parametrize("text", ["p95(response_time{cohort=mobile})", "ratio(failed)", "mean(response_time)"])
 def test_what_the_summary_cannot_tell_is_left_to_the_slices(text: str) -> None:
     """Cohorts, ratios and means are read from the histograms."""
-    assert in_summary(parse_metric(text), {}) == (False, None)
+    assert in_summary(follow(text), {}) == (False, None)

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from harness.config.model import Regression
-from harness.judge.metric import Metric, parse_metric
+from harness.judge.metric import Followed, follow
 from harness.judge.nights import ADOPT_AFTER, KnownChange, Night, Standing, baseline, change_id, new_changes, stand
 
-P95 = parse_metric("p95(response_time)")
-EVENTUAL = parse_metric("availability(eventual)")
+P95 = follow("p95(response_time)")
+EVENTUAL = follow("availability(eventual)")
 RULES = Regression()
 WOBBLE = (0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -1.5)
 
 
-def night(at: int, value: float, metric: Metric = P95, **changes: Any) -> Night:
+def night(at: int, value: float, metric: Followed = P95, **changes: Any) -> Night:
     fields: dict[str, Any] = {"run_id": f"r-{at:02}", "started_at": f"2026-01-{at:02}", "values": {metric.text: value}}
     return Night(**(fields | changes))
 
@@ -39,7 +39,7 @@ def ids(chosen: list[Night]) -> list[int]:
     return [int(each.run_id[2:]) for each in chosen]
 
 
-def standing(tonight: Night, past: list[Night], *changes: KnownChange, metric: Metric = P95) -> Standing:
+def standing(tonight: Night, past: list[Night], *changes: KnownChange, metric: Followed = P95) -> Standing:
     return stand(tonight, past, changes, metric, RULES, Random(1))
 
 

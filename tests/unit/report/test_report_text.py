@@ -70,9 +70,9 @@ def test_an_empty_summary_is_a_story_too() -> None:
 
 
 def test_the_story_s_order_is_the_argument_s(summary: dict[str, Any]) -> None:
-    """Verdict, instrument, visits, steps with times and availability, retries, chain."""
+    """Verdict, instrument, visits, steps with times and availability, retries, chain; a few visits whole at the end."""
     assert [section.key for section in tell(summary).sections] == [
-        "verdict", "instrument", "visits", "steps", "times", "availability", "retries", "chain",
+        "verdict", "instrument", "visits", "steps", "times", "availability", "retries", "chain", "exemplars",
     ]  # fmt: skip
 
 

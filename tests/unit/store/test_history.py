@@ -14,12 +14,12 @@ import pytest
 
 from harness.config.model import Regression
 from harness.errors import UsageError
-from harness.judge.metric import parse_metric
+from harness.judge.metric import follow
 from harness.judge.nights import KnownChange, baseline
 from harness.store.history import INDEX, LOG, Entry, History, series_of
 
 write_night: Callable[..., str] = runpy.run_path(str(Path(__file__).with_name("nights_on_disk.py")))["write_night"]
-P95 = parse_metric("p95(response_time)")
+P95 = follow("p95(response_time)")
 NOW = "2026-02-01T00:00:00.000+00:00"
 
 
