@@ -28,6 +28,8 @@ from harness.measure.histogram import Histogram, bucket_midpoint, bucket_of
 from harness.measure.snapshot import Snapshot
 from harness.measure.survival import time_to_event_quantile
 
+Seconds = Sequence[Snapshot]
+
 MIN_SECONDS = 20
 _MIN_BASE = 30
 _CELLS = 64
@@ -69,14 +71,10 @@ def seconds_of(slices: Mapping[int, Snapshot], first: int, end: int) -> list[Sna
     return [*seconds[:-1], Snapshot.merged([seconds[-1], *drain])] if drain else seconds
 
 
-def comparable(metric: Metric) -> bool:
-    """Whether two runs can be compared by a metric: a maximum has no error, and chain events are no share."""
-    return metric.function not in ("max", "chain")
-
-
-def sample(metric: Metric, seconds: Sequence[Snapshot], rng: Random) -> Sample:
+def sample(metric: Metric, seconds: Seconds, rng: Random) -> Sample:
     """The metric over the measured seconds (see `seconds_of`). Raises `UsageError` for one that cannot be compared."""
-    if not comparable(metric):
+    # A maximum has no error, and chain events are no share of anything.
+    if metric.function in ("max", "chain"):
         raise UsageError(f"metric '{metric.text}': a {metric.function} cannot be compared; take a quantile or a ratio")
     if metric.function == "quantile":
         return _quantile(metric, seconds, rng)
@@ -86,7 +84,7 @@ def sample(metric: Metric, seconds: Sequence[Snapshot], rng: Random) -> Sample:
     return _quotient(parts, rng, events=metric.function == "rate")
 
 
-def beyond(metric: Metric, seconds: Sequence[Snapshot], limit_ns: float, rng: Random) -> Beyond | None:
+def beyond(metric: Metric, seconds: Seconds, limit_ns: float, rng: Random) -> Beyond | None:
     """The share of a quantile's values that are slower than `limit_ns`, those without an end included."""
     parts = []
     for snapshot in seconds:
@@ -162,7 +160,7 @@ def _lacking(seconds: int, count: int, wanted: int) -> str:
     return f"{count} values, {wanted} are needed" if count < wanted else ""
 
 
-def _quantile(metric: Metric, seconds: Sequence[Snapshot], rng: Random) -> Sample:
+def _quantile(metric: Metric, seconds: Seconds, rng: Random) -> Sample:
     q = metric.q or 0.5
     waits = [_waits(metric, snapshot) for snapshot in seconds]
     ended, censored, never = (Histogram.merged(column) for column in zip(*waits, strict=True))
