@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sim": ("harness.cli.sim", "The practice target: a LivePerson-like engagement service."),
     "trace": ("harness.cli.trace", "Import, validate and look at traces."),
     "check": ("harness.cli.check", "Judge a stored run again; sends nothing."),
+    "compare": ("harness.cli.compare", "Compare two runs: has anything become worse?"),
     "nightly": ("harness.cli.nightly", "Run, judge against history, report: one command for CI."),
     "history": ("harness.cli.history", "Stored runs as a history; change points; accept and reject."),
     "report": ("harness.cli.report", "Show a stored run as text, JSON, Markdown, JUnit or HTML."),

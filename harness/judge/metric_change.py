@@ -225,12 +225,13 @@ def _message(change: MetricChange, found: Found) -> str:
     )
     text = f"{was} became {now}"
     if change.effect is not None:
-        text += f", {_signed_text(change.effect, change.scale)}"
+        text += f", {change_text(change.effect, change.scale)}"
         if change.ci95 is not None:
-            low, high = (_signed_text(end, change.scale) for end in change.ci95)
+            low, high = (change_text(end, change.scale) for end in change.ci95)
             text += f" ({low} to {high})"
     return f"{text}: {_WORDS[change.outcome]}"
 
 
-def _signed_text(effect: float, scale: str) -> str:
+def change_text(effect: float, scale: str) -> str:
+    """An effect for people: `+7.5 %`, or `-0.31 points`."""
     return f"{effect * 100:+.2f} points" if scale == "points" else f"{effect * 100:+.1f} %"

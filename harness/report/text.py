@@ -28,7 +28,7 @@ def render_text(summary: Mapping[str, Any], *, max_errors: int = 8) -> str:
         lines += [
             "",
             "Thresholds",
-            *_table(Table("", ("", "", "", ""), [row[:4] for row in thresholds[0].rows], texts=4)),
+            *table_lines(Table("", ("", "", "", ""), [row[:4] for row in thresholds[0].rows], texts=4)),
         ]
     told = {section.key for section in story.sections}
     for key in (key for key in _ORDER if key in told):
@@ -44,13 +44,13 @@ def _section(story: Story, key: str, max_errors: int) -> list[str]:
     if key == "times" and section.tables:
         table = section.tables[0]
         lines[0] = table.title
-        lines[1:1] = _table(Table("", ("", *table.columns[1:]), table.rows))
+        lines[1:1] = table_lines(Table("", ("", *table.columns[1:]), table.rows))
     if key == "comparison":
         for table in section.tables:
-            lines += _table(Table("", table.columns, table.rows, table.texts))
+            lines += table_lines(Table("", table.columns, table.rows, table.texts))
     if key == "retries" and section.tables:
         rows = section.tables[0].rows
-        lines += _table(Table("", section.tables[0].columns, rows[:max_errors], texts=6))
+        lines += table_lines(Table("", section.tables[0].columns, rows[:max_errors], texts=6))
         if len(rows) > max_errors:
             lines.append(f"{_INDENT}and {len(rows) - max_errors} more kinds: see report.html")
     return lines
@@ -60,7 +60,7 @@ def _wrapped(sentence: str) -> list[str]:
     return textwrap.wrap(sentence, WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT * 2)
 
 
-def _table(table: Table) -> list[str]:
+def table_lines(table: Table) -> list[str]:
     """Columns side by side: texts to the left, numbers to the right; too long a line is cut."""
     cells = [list(table.columns), *table.rows] if any(table.columns) else table.rows
     widths = [max(len(row[column]) for row in cells) for column in range(len(table.columns))]
