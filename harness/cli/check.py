@@ -43,7 +43,11 @@ def check(run: Path, **flags: Any) -> int:
     # Whole seconds, as the run itself cut its warm-up off.
     measured = merge_from(slices, ceil(stored.summary["phases"]["warmup_s"]))
     summary = stored.summary
-    summary["verdict"] = judge(summary, measured, thresholds=parse_thresholds(thresholds), limits=limits)
+    first = ceil(summary["phases"]["warmup_s"])
+    seconds = [snapshot for second, snapshot in slices.items() if second >= first]
+    summary["verdict"] = judge(
+        summary, measured, thresholds=parse_thresholds(thresholds), limits=limits, slices=seconds
+    )
     as_json, quiet = bool(settled.values["json"]), bool(settled.values["quiet"])
     print_result(summary, None, as_json=as_json, quiet=quiet, people=sys.stderr)
     return int(summary["verdict"]["exit_code"])

@@ -26,7 +26,7 @@ from harness.fleet.member import Member
 from harness.fleet.messages import FromMaster
 from harness.judge.abort import AbortGuard
 from harness.judge.facts import Ended, RunFacts, WorkerFacts
-from harness.judge.summary import summarize
+from harness.judge.summary import kept_of, summarize
 from harness.judge.threshold import parse_thresholds
 from harness.judge.verdict import judge
 from harness.measure.availability import eventual_counts
@@ -46,8 +46,6 @@ from harness.units import NS_PER_MS, NS_PER_S
 
 _PROGRESS_NS = NS_PER_S
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-# Counters that the availability intervals are drawn from: all that is kept of each second in memory.
-_KEPT = frozenset({"first_attempts", "first_available", "steps"})
 
 Event = dict[str, Any]
 
@@ -150,8 +148,7 @@ class MasterRun:
             self._metrics.add(second, snapshot)
         if second * NS_PER_S >= self._config.warmup_ns:
             self._measured.merge(snapshot)
-            kept = {key: count for key, count in snapshot.counters.items() if key[0] in _KEPT}
-            self._kept.append((second, Snapshot(counters=kept)))
+            self._kept.append((second, kept_of(snapshot)))
         self._store(lambda: self._folder.append_series(line))
         self._store(lambda: self._folder.append_slices(to_lines(second, snapshot)))
 
@@ -322,7 +319,8 @@ class MasterRun:
         limits = msgspec.structs.replace(
             config.validity, workers_lost=max(config.validity.workers_lost, config.tolerate_worker_loss)
         )
-        summary["verdict"] = judge(summary, self._measured, thresholds=self._thresholds, limits=limits)
+        slices = [snapshot for _, snapshot in self._kept]
+        summary["verdict"] = judge(summary, self._measured, thresholds=self._thresholds, limits=limits, slices=slices)
         return summary
 
     def _write(self, conductor: Conductor, summary: dict[str, Any]) -> bool:

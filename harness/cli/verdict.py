@@ -46,6 +46,8 @@ def verdict_line(summary: Mapping[str, Any]) -> str:
     """The verdict and every check that is not ok, as one line."""
     verdict = summary["verdict"]
     failed = [f"{check['name']}: {check['message']}" for check in verdict["checks"] if not check["ok"]]
+    # Stable, so whatever decided comes first and the rest stays in its order.
+    failed.sort(key=lambda told: told != verdict.get("cause"))
     return "  ".join([str(verdict["status"]), "; ".join(failed)]).rstrip()
 
 

@@ -29,6 +29,7 @@ class ValidityLimits(msgspec.Struct, frozen=True, kw_only=True):
     dropped_ratio: float = 0.001
     crossed: int = 0
     workers_lost: int = 0
+    drift_ratio: float | None = None
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -164,6 +164,13 @@ _JUDGE = (
     Setting("validity.crossed", count(0), "Replies with another open visit's vid.", None, "validity.crossed"),
     Setting("validity.workers_lost", count(0), "Workers lost.", None, "validity.workers_lost"),
     Setting(
+        "validity.drift_ratio",
+        number(above=True),
+        "Drift of the service time from start to end; without a limit it is only told.",
+        None,
+        "validity.drift_ratio",
+    ),
+    Setting(
         "tolerate_worker_loss",
         count(0),
         "Workers that may be lost before the run is INVALID.",

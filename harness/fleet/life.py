@@ -157,7 +157,7 @@ class Life:
         self._closed_seconds: list[tuple[int, Snapshot, Ends]] = []
         self._ends = _no_ends()
         self._revoked: list[int] = []
-        self._cpu_ns = 0
+        self._cpu_ns = self._waited_ns = 0
         self._crash: BaseException | None = None
         self._refusal: HarnessError | None = None
         self._refusal_ns = 0
@@ -348,8 +348,11 @@ class Life:
             if count:
                 self._recorder.connection(event, count)
         cpu_ns = process_time_ns()
-        self._recorder.usage(cpu_ns=cpu_ns - self._cpu_ns, rss_bytes=_rss_bytes())
-        self._cpu_ns = cpu_ns
+        waited_ns = _waited_ns()
+        self._recorder.usage(
+            cpu_ns=cpu_ns - self._cpu_ns, rss_bytes=_rss_bytes(), waited_ns=waited_ns - self._waited_ns
+        )
+        self._cpu_ns, self._waited_ns = cpu_ns, waited_ns
         self._closed_seconds.append((second, self._recorder.take(), self._ends))
         self._ends = _no_ends()
         self._wake()
@@ -400,7 +403,7 @@ class Life:
         if self._state != "ready":
             return
         self._state = "playing"
-        self._cpu_ns = process_time_ns()
+        self._cpu_ns, self._waited_ns = process_time_ns(), _waited_ns()
         engine.take_share(go.share)
         engine.start(go.t0_ns)
         # A late worker begins with the second that it came in. GO may have waited in a stopped process: it is no word.
@@ -441,6 +444,14 @@ class Life:
 
 def _no_ends() -> Ends:
     return {end: [] for end in VisitEnd}
+
+
+def _waited_ns() -> int:
+    """How long this thread was ready to run and others ran instead; 0 where the kernel does not count it."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
+    except FileNotFoundError:
+        return 0
 
 
 def _rss_bytes() -> int:

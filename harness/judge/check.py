@@ -12,7 +12,8 @@ Kind = Literal["slo", "validity", "regression", "guard"]
 class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of summary.json's `verdict.checks` (interfaces section 4).
 
-    `observed` and `limit` are in `unit` ("ms", "ratio", "/s" or "" for a count); `observed` is None when there is no
+    `ci95` is the 95 % interval of an observed ratio, where seconds were there to draw it from. `observed` and `limit`
+    are in `unit` ("ms", "ratio", "/s" or "" for a count); `observed` is None when there is no
     number (nothing measured, or the value is "never"). `enough_data` is written only when false: the sample cannot
     support the question, which makes the run INVALID instead of the target guilty.
     """
@@ -25,6 +26,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unit: str
     message: str
     enough_data: bool = True
+    ci95: tuple[float, float] | None = None
 
     def to_obj(self) -> dict[str, Any]:
         """Plain data for summary.json."""

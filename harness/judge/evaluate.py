@@ -12,13 +12,14 @@ A check is answered from counts and merged histograms, never from averages of pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from random import Random
 
 import msgspec
 
 from harness.judge.check import Check, quantity
 from harness.judge.threshold import Metric, Threshold
-from harness.measure.availability import eventual_counts, first_attempt_counts
+from harness.measure.availability import availability, eventual_counts, first_attempt_counts
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot
 from harness.measure.survival import followed_ns, time_to_event_quantile
@@ -44,16 +45,43 @@ class _Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evaluate(
-    thresholds: Iterable[Threshold], measured: Snapshot, *, arrivals_s: float, measured_s: float
+    thresholds: Iterable[Threshold],
+    measured: Snapshot,
+    *,
+    arrivals_s: float,
+    measured_s: float,
+    slices: Sequence[Snapshot] = (),
+    rng: Random | None = None,
 ) -> list[Check]:
     """One check of kind "slo" for each threshold, in order.
 
     `measured` holds what is judged; visits arrived for `arrivals_s` of it, all of it took `measured_s` (both in
-    seconds, 0 or more; rates need them above 0).
+    seconds, 0 or more; rates need them above 0). With the measured seconds as `slices` and an `rng`, checks of ratios
+    carry the interval that blocks of seconds give: an outage hits everybody, so steps are not independent.
     """
-    return [
-        _check(threshold, _observe(threshold, measured, arrivals_s, measured_s), measured) for threshold in thresholds
-    ]
+    checks = []
+    for threshold in thresholds:
+        check = _check(threshold, _observe(threshold, measured, arrivals_s, measured_s), measured)
+        if threshold.function in ("ratio", "availability") and rng is not None and check.enough_data:
+            check = _with_interval(check, threshold, slices, rng)
+        checks.append(check)
+    return checks
+
+
+def _with_interval(check: Check, threshold: Threshold, slices: Sequence[Snapshot], rng: Random) -> Check:
+    found = availability([_share_counts(threshold, snapshot) for snapshot in slices], rng)
+    if found is None or found.ci95 is None:
+        return check
+    low, high = (round(end, 6) for end in found.ci95)
+    message = f"{check.message} (95 % interval {quantity(low, 'ratio')} to {quantity(high, 'ratio')})"
+    return msgspec.structs.replace(check, ci95=(low, high), message=message)
+
+
+def _share_counts(threshold: Threshold, measured: Snapshot) -> tuple[int, int]:
+    if threshold.function == "ratio":
+        return ratio_counts(threshold, measured)
+    counts = first_attempt_counts if threshold.subject == "first" else eventual_counts
+    return counts(measured, threshold.cohort)
 
 
 def _check(threshold: Threshold, seen: _Observation, measured: Snapshot) -> Check:
@@ -115,11 +143,8 @@ def _observe(threshold: Threshold, measured: Snapshot, arrivals_s: float, measur
     match threshold.function:
         case "quantile" | "mean" | "max":
             return _observe_time(threshold, measured)
-        case "ratio":
-            return _ratio(*ratio_counts(threshold, measured))
-        case "availability":
-            counts = first_attempt_counts if threshold.subject == "first" else eventual_counts
-            return _ratio(*counts(measured, cohort))
+        case "ratio" | "availability":
+            return _ratio(*_share_counts(threshold, measured))
         case "retry_amplification":
             firsts = measured.total("first_attempts", op, cohort)
             value = measured.total("attempts", op, cohort) / firsts if firsts else None

@@ -14,13 +14,17 @@ from typing import Any
 
 from harness.judge.facts import RunFacts, WorkerFacts
 from harness.judge.latency import latency_blocks, milliseconds
+from harness.judge.steadiness import steadiness
+from harness.judge.waiting import waiting_block
 from harness.measure.availability import availability, eventual_counts, first_attempt_counts
 from harness.measure.exemplars import told
 from harness.measure.ledger import Ledger
 from harness.measure.names import CHAIN_EVENTS, CONNECTION_EVENTS, RESULTS, SETTLED_STEPS
 from harness.measure.snapshot import MAX_ERRORS, Snapshot
+from harness.units import NS_PER_S
 
 SCHEMA = "harness.summary/1"
+_KEPT = frozenset({"first_attempts", "first_available", "steps", "attempts"})
 
 
 def summarize(
@@ -35,8 +39,9 @@ def summarize(
 ) -> dict[str, Any]:
     """The summary of a run as plain data; `verdict.judge` adds the verdict.
 
-    `measured` is what follows the warm-up, `whole` the entire run, `slices` the measured seconds in order of time (for
-    the intervals, drawn with `rng`). `workers` has an entry for each worker that measured anything.
+    `measured` is what follows the warm-up, `whole` the entire run, `slices` the measured seconds in order of time,
+    whole or as `kept_of` leaves them (for the intervals, drawn with `rng`). `workers` has an entry for each worker that
+    measured anything.
     """
     books = ledger.totals()
     ops, cohorts = whole.labels()
@@ -57,6 +62,7 @@ def summarize(
         "chain": _filled(CHAIN_EVENTS, whole.by_last("chain")),
         "connections": _connections(whole),
         "latency_ms": latency_blocks(measured),
+        "time_to_available": waiting_block(measured),
         "by_op": {
             op: {
                 "latency_ms": latency_blocks(measured, op=op),
@@ -75,12 +81,36 @@ def summarize(
         },
         "availability": _availability([snapshot for _, snapshot in slices], rng),
         "rates": _rates(run, measured),
+        **_steadiness([snapshot for _, snapshot in slices]),
         "errors": _errors(whole),
         "exemplars": [told(exemplar) for exemplar in whole.exemplars],
         "workers": _workers(ledger, workers),
         "generator": _generator(run, measured, whole, ledger, workers),
     }
     return summary
+
+
+def kept_of(snapshot: Snapshot) -> Snapshot:
+    """What `summarize` and `verdict.judge` need of one second's snapshot: small enough to keep for every second."""
+    counters = {key: count for key, count in snapshot.counters.items() if key[0] in _KEPT}
+    replies, service_ns = _served(snapshot)
+    return Snapshot(counters=counters, sums={"served": replies, "service_ns": service_ns})
+
+
+def _served(snapshot: Snapshot) -> tuple[int, int]:
+    """(replies, their service time in ns) of a second, kept or whole."""
+    if "served" in snapshot.sums:
+        return snapshot.sums["served"], snapshot.sums["service_ns"]
+    service = snapshot.histogram("service_time")
+    return service.finite, service.total_ns
+
+
+def _steadiness(slices: Sequence[Snapshot]) -> dict[str, Any]:
+    found = steadiness([_served(snapshot) for snapshot in slices])
+    if found is None:
+        return {}
+    block = {"warmup_suggested_s": found.warmup_s, "drift_ratio": found.drift_ratio, "drift_p": found.drift_p}
+    return {"steadiness": {**block, "drifts": found.drifts, "message": str(found)}}
 
 
 def _filled(names: Sequence[str], counted: Mapping[str, int]) -> dict[str, int]:
@@ -154,6 +184,7 @@ def _generator(
     run: RunFacts, measured: Snapshot, whole: Snapshot, ledger: Ledger, workers: Sequence[WorkerFacts]
 ) -> dict[str, Any]:
     busiest = [worker.cpu_max_ratio for worker in workers if worker.cpu_max_ratio is not None]
+    waited_ns = measured.maxima.get("cpu_wait_max_ns")
     # A probe of the loop that came late is a stall as well, whoever noticed it.
     stalls = (measured.maxima.get("loop_stall_max_ns"), measured.histogram("loop_delay").max_ns)
     return {
@@ -165,6 +196,7 @@ def _generator(
         **_known(
             cpu_s=run.cpu_s,
             attempts_per_cpu_s=whole.total("attempts") / run.cpu_s if run.cpu_s else None,
+            cpu_wait_max_ratio=None if waited_ns is None else round(waited_ns / NS_PER_S, 6),
             loop_stall_max_ms=milliseconds(max((ns for ns in stalls if ns is not None), default=None)),
             cpu_max_ratio=max(busiest, default=None),
         ),

@@ -14,47 +14,78 @@ from harness.judge.check import Check, quantity
 from harness.measure.names import SETTLED_STEPS, SETTLED_VISITS
 
 _OVERLOADED = "the generator was too busy: add --workers, lower the rate, or free the machine"
+# A worker that waited for a CPU so long of a second was not alone on its core.
+_CROWDED_RATIO = 0.1
 
 
 def _late(summary: Mapping[str, Any]) -> str:
     """Why what was planned came late: a guard-rail that held it back, if one did, before the generator itself."""
     held = summary["generator"].get("held", {})
     if not held:
-        return _OVERLOADED
+        return _busy(summary)
     limits = ", ".join(f"limits.{limit} held back {n}" for limit, n in held.items())
     return f"{limits}: lower the rate, or raise the limit if the target may be loaded so"
 
 
+def _busy(summary: Mapping[str, Any]) -> str:
+    """What kept the generator from its work: others on its core, if so, before its own load."""
+    waited = summary["generator"].get("cpu_wait_max_ratio", 0.0)
+    if waited < _CROWDED_RATIO:
+        return _OVERLOADED
+    return (
+        f"other processes took the CPU, a worker waited for it for up to {quantity(waited, 'ratio')} of a second: "
+        "free the machine"
+    )
+
+
 def check_validity(summary: Mapping[str, Any], limits: ValidityLimits) -> list[Check]:
-    """The checks of kind "validity" (interfaces section 4, "Validity limits"), in a fixed order.
+    """The checks of kind "validity" (interfaces section 4, "Validity limits"), what may explain others first.
 
     Closed-loop runs have no plan and fill the CPU on purpose: lag, CPU and arrivals are not asked there.
     """
-    checks = [_ledger(summary), _dropped(summary, limits)]
-    if summary["load_model"] == "open":
-        checks += [_lag(summary, limits), _cpu(summary, limits), *_arrivals(summary, limits)]
     generator = summary["generator"]
+    pace = []
+    if summary["load_model"] == "open":
+        pace = [_cpu(summary, limits), _lag(summary, limits), *_arrivals(summary, limits)]
     return [
-        *checks,
         _at_most(
-            "loop_stall", generator.get("loop_stall_max_ms"), limits.loop_stall_max_ms, "ms",
-            "the event loop stood still; look for other load on this machine",
-        ),
-        _at_most(
-            "slices_missing", generator["slices_missing"], 0, "", "seconds of measurement never reached the master",
+            "workers_lost", generator["workers_lost"], limits.workers_lost, "",
+            "a worker ended or fell silent, see its log; --tolerate-worker-loss accepts some",
         ),
         _at_most(
             "own_limits", generator.get("own_limits", 0), 0, "",
             "no descriptor, port or memory was left here for a connection: raise ulimit -n or use --connections pooled",
         ),
         _at_most(
-            "workers_lost", generator["workers_lost"], limits.workers_lost, "",
-            "see the workers' logs; --tolerate-worker-loss accepts some",
+            "loop_stall", generator.get("loop_stall_max_ms"), limits.loop_stall_max_ms, "ms",
+            f"the event loop stood still: the worker was stopped, or starved; {_busy(summary)}",
         ),
+        *pace,
+        _dropped(summary, limits),
         _at_most(
-            "crossed", summary["chain"]["crossed"], limits.crossed, "", "a visit got the vid of another open visit",
+            "slices_missing", generator["slices_missing"], 0, "",
+            "seconds of measurement never reached the master: see the logs of master and workers, and run again",
         ),
+        _ledger(summary),
+        _at_most(
+            "crossed", summary["chain"]["crossed"], limits.crossed, "",
+            "a visit got the vid of another open visit: look for a shared cache or proxy in front of the target",
+        ),
+        *_steady(summary, limits),
     ]  # fmt: skip
+
+
+def _steady(summary: Mapping[str, Any], limits: ValidityLimits) -> list[Check]:
+    """Looked at always, where the run is long enough; a limit only if the profile sets one."""
+    found = summary.get("steadiness")
+    if found is None:
+        return []
+    drift = abs(found["drift_ratio"]) if found["drifts"] else 0.0
+    limit = limits.drift_ratio
+    ok = limit is None or drift <= limit
+    advice = "" if ok else ": make the --warmup longer, or judge the two halves apart"
+    message = f"{found['message']}{advice}"
+    return [Check(name="steady", kind="validity", ok=ok, observed=drift, limit=limit, unit="ratio", message=message)]
 
 
 def _at_most(name: str, observed: float | None, limit: float, unit: str, advice: str) -> Check:
@@ -109,7 +140,9 @@ def _ledger(summary: Mapping[str, Any]) -> Check:
         observed=len(problems),
         limit=0,
         unit="",
-        message="; ".join(problems) or "every planned visit and step is accounted for",
+        message=f"{'; '.join(problems)}: see journal.jsonl for what was dealt and settled"
+        if problems
+        else "every planned visit and step is accounted for",
     )
 
 

@@ -20,6 +20,7 @@ and the measured snapshot, so `harness check` judges a stored run by the same fu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any
 
 from harness.config.model import ValidityLimits
@@ -46,23 +47,43 @@ def judge(
     thresholds: Sequence[Threshold],
     limits: ValidityLimits,
     more: Sequence[Check] = (),
+    slices: Sequence[Snapshot] = (),
 ) -> dict[str, Any]:
-    """The `verdict` block of a summary: {status, exit_code, checks}.
+    """The `verdict` block of a summary: {status, exit_code, cause, checks}; `cause`, one line, only if it is no PASS.
 
     `summary` is what `summarize` gave (a verdict in it is ignored), `measured` the snapshot of everything after the
-    warm-up, `more` checks made elsewhere (regressions, guards).
+    warm-up, `more` checks made elsewhere (regressions, guards), `slices` the measured seconds, for the intervals of
+    ratios. The intervals are drawn with the run's own seed, so the same run is always judged alike.
     """
     phases = summary["phases"]
     ending = _ending(summary)
     checks = [
         *_ending_checks(summary, ending),
         *check_validity(summary, limits),
-        *evaluate(thresholds, measured, arrivals_s=phases["arrivals_s"], measured_s=phases["measured_s"]),
+        *evaluate(
+            thresholds,
+            measured,
+            arrivals_s=phases["arrivals_s"],
+            measured_s=phases["measured_s"],
+            slices=slices,
+            rng=Random(f"bootstrap/{summary['seed']}"),
+        ),
         *([] if thresholds else [_something_available(summary)]),
         *more,
     ]
     status, exit_code = _ENDINGS.get(ending) or _from_checks(checks)
-    return {"status": status, "exit_code": int(exit_code), "checks": [check.to_obj() for check in checks]}
+    cause = {} if status == "PASS" else {"cause": _cause(checks, exit_code)}
+    return {"status": status, "exit_code": int(exit_code), **cause, "checks": [check.to_obj() for check in checks]}
+
+
+def _cause(checks: Sequence[Check], exit_code: ExitCode) -> str:
+    """The check that decided: of several the first, since validity checks stand in the order of causes."""
+    failed = [check for check in checks if not check.ok]
+    if exit_code == ExitCode.INVALID:
+        failed = [check for check in failed if check.kind == "validity" or not check.enough_data]
+    elif exit_code == ExitCode.FAIL_REGRESSION:
+        failed = [check for check in failed if check.kind == "regression"]
+    return f"{failed[0].name}: {failed[0].message}"
 
 
 def extended(verdict: Mapping[str, Any], more: Sequence[Check]) -> dict[str, Any]:

@@ -218,10 +218,11 @@ class Recorder:
         """Note the length of a stall of the event loop; the longest is kept."""
         self._peak("loop_stall_max_ns", stall_ns)
 
-    def usage(self, *, cpu_ns: int, rss_bytes: int) -> None:
-        """Note CPU time spent since the last call, and the memory resident now."""
+    def usage(self, *, cpu_ns: int, rss_bytes: int, waited_ns: int = 0) -> None:
+        """Note CPU time spent since the last call, the memory resident now, and how long we waited for a CPU."""
         self._rest.sums["cpu_ns"] = self._rest.sums.get("cpu_ns", 0) + cpu_ns
         self._peak("rss_bytes", rss_bytes)
+        self._peak("cpu_wait_max_ns", waited_ns)
 
     def take(self) -> Snapshot:
         """Everything folded since the last `take`; the recorder is empty afterwards."""

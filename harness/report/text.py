@@ -6,8 +6,13 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+<<<<<<< HEAD
 from harness.report.parts import Story, Table
 from harness.report.story import tell
+=======
+from harness.report.story import Story, Table, tell
+from harness.report.words import clean
+>>>>>>> 3df5f9c (judge: causes first, waits as a curve, warm-up and drift looked at, intervals for ratios; docs: comparing runs)
 
 WIDTH = 100
 _ORDER = ("visits", "steps", "times", "availability", "retries", "chain", "comparison", "instrument")
@@ -21,7 +26,8 @@ def render_text(summary: Mapping[str, Any], *, max_errors: int = 8) -> str:
     At most `max_errors` kinds of errors are listed; the rest is counted in a last line.
     """
     story = tell(summary)
-    lines = [f"{story.status}  {story.run_id}", *_wrapped(story.about)]
+    lines = [clean("  ".join(part for part in (story.status, story.run_id, story.cause) if part), WIDTH)]
+    lines += _wrapped(story.about)
     lines += [line for reason in story.why for line in _wrapped(reason)]
     thresholds = story.section("verdict").tables
     if thresholds:

@@ -122,3 +122,34 @@ def test_ledger_equations(run_summary: RunSummary) -> None:
         "998 steps settled as available, 1000 measured so",
     ]
     assert not by_name(summary)["ledger"].ok
+
+
+def test_causes_come_before_what_they_explain(run_summary: RunSummary) -> None:
+    """A lost worker, a stall, a full CPU and lateness stand in this order, the books behind them."""
+    names = list(by_name(run_summary()))
+    order = ["workers_lost", "own_limits", "loop_stall", "worker_cpu", "dispatch_lag_p99", "arrivals", "dropped"]
+    assert names[: len(order)] == order
+    assert names.index("ledger") > names.index("dropped")
+
+
+def test_others_on_the_core_are_named(run_summary: RunSummary) -> None:
+    """Where a worker waited for its CPU, lateness and stalls are put down to others; else to its own load."""
+    for waited, told in ((0.42, "other processes took the CPU, a worker waited for it for up to 42 %"), (0.02, "busy")):
+        summary = run_summary()
+        summary["latency_ms"]["dispatch_lag"]["p99"] = 50.0
+        summary["generator"] |= {"cpu_wait_max_ratio": waited, "loop_stall_max_ms": 900.0}
+        checks = by_name(summary)
+        assert told in checks["dispatch_lag_p99"].message
+        assert told in checks["loop_stall"].message
+
+
+def test_drift_is_told_and_limited_only_on_request(run_summary: RunSummary) -> None:
+    """A drifting run says so and stays valid, unless the profile limits the drift; the advice comes with the limit."""
+    summary = run_summary()
+    summary["steadiness"] = {"drift_ratio": 0.3, "drifts": True, "message": "service time moved by +30 %"}
+    told = by_name(summary)["steady"]
+    assert (told.ok, told.observed, told.limit, told.message) == (True, 0.3, None, "service time moved by +30 %")
+    limited = by_name(summary, ValidityLimits(drift_ratio=0.2))["steady"]
+    assert (limited.ok, "--warmup longer" in limited.message) == (False, True)
+    summary["steadiness"]["drifts"] = False
+    assert by_name(summary, ValidityLimits(drift_ratio=0.2))["steady"].ok

@@ -134,3 +134,35 @@ def test_only_thin_samples_carry_the_flag(run_summary: RunSummary, measured: Sna
     """`enough_data` is written only where it is false."""
     checks = verdict(run_summary(), measured, GOOD, THIN)["checks"]
     assert [check["name"] for check in checks if "enough_data" in check] == [THIN]
+
+
+def test_cause_is_what_decided(run_summary: RunSummary, measured: Snapshot) -> None:
+    """The cause is the first check of the kind that decided, and a PASS has none."""
+    assert "cause" not in verdict(run_summary(), measured, GOOD)
+    assert verdict(run_summary(), measured, GOOD, BAD)["cause"].startswith(f"{BAD}: 20 ms of 1000 values")
+    lost = verdict(run_summary(workers_lost=1, slices_missing=3), measured, BAD)
+    assert lost["cause"].startswith("workers_lost: 1, at most 0: ")
+    assert verdict(run_summary(), measured, BAD, THIN)["cause"].startswith(f"{THIN}: not enough data: 1000 values")
+    slower = verdict(run_summary(), measured, GOOD, more=(regression(False),))
+    assert slower["cause"] == "p95 against 14 nights: slower"
+
+
+def test_ratios_carry_intervals_of_the_seconds(run_summary: RunSummary, measured: Snapshot) -> None:
+    """One outage of three seconds in thirty widens the interval well beyond that of independent steps."""
+    op, cohort = "get_engagement", "mobile"
+    seconds = []
+    for second in range(30):
+        good = 0 if 10 <= second < 13 else 50
+        counters = {("steps", op, cohort, "available"): good, ("steps", op, cohort, "exhausted"): 50 - good}
+        seconds.append(Snapshot(counters=counters))
+    whole = Snapshot.merged(seconds)
+    found = judge(
+        run_summary(), whole, thresholds=parse_thresholds(["availability(eventual) > 85%"]), limits=ValidityLimits(),
+        slices=seconds,
+    )  # fmt: skip
+    [check] = [check for check in found["checks"] if check["kind"] == "slo"]
+    low, high = check["ci95"]
+    independent = 2 * 1.96 * (0.9 * 0.1 / 1500) ** 0.5
+    assert low < check["observed"] == 0.9 < high
+    assert high - low > 3 * independent
+    assert "95 % interval" in check["message"]

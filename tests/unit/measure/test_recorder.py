@@ -191,11 +191,11 @@ def test_visits_open_follow_from_starts_and_ends() -> None:
 
 
 def test_generator_facts() -> None:
-    """Stalls and memory keep the largest, CPU adds up, connection events and loop delays are counted."""
+    """Stalls, memory and CPU waits keep the largest, CPU adds up, connection events and loop delays are counted."""
     recorder = Recorder()
     recorder.stall(5)
     recorder.stall(3)
-    recorder.usage(cpu_ns=10, rss_bytes=100)
+    recorder.usage(cpu_ns=10, rss_bytes=100, waited_ns=7)
     recorder.usage(cpu_ns=20, rss_bytes=90)
     recorder.connection("opened")
     recorder.connection("opened", 2)
@@ -206,7 +206,7 @@ def test_generator_facts() -> None:
         counters={("connections", "opened"): 3},
         histograms={("loop_delay", "", "", "ok"): delay},
         sums={"cpu_ns": 30},
-        maxima={"loop_stall_max_ns": 5, "rss_bytes": 100},
+        maxima={"loop_stall_max_ns": 5, "rss_bytes": 100, "cpu_wait_max_ns": 7},
     )
     with pytest.raises(ValueError, match="not a connection event"):
         recorder.connection("melted")

@@ -28,7 +28,8 @@ def summary() -> dict[str, Any]:
 def test_text_begins_with_the_verdict_and_why(summary: dict[str, Any]) -> None:
     """First the verdict, then the run, then each broken check, and only then the rest in the documented order."""
     lines = render_text(summary).splitlines()
-    assert lines[0] == "FAIL  made-up-3f9a1c"
+    cause = "p95(response_time) < 300ms: never of 6750 values; 563 without a reply"
+    assert lines[0].startswith(f"FAIL  made-up-3f9a1c  {cause}") and len(lines[0]) <= 100
     assert lines[2].startswith("  slo: p95(response_time) < 300ms: never of 6750 values; 563 without a reply")
     assert "  slo: availability(eventual) > 99%: 91.667 %" in lines
     heads = [line for line in lines[1:] if line and not line.startswith(" ")]
