@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from harness.errors import UsageError
-from harness.judge.compare import POINTS_OF_EFFECT
 from harness.judge.evaluate import TAIL_SAMPLES, evaluate
 from harness.judge.gate import Worse
+from harness.judge.metric_change import POINTS_OF_EFFECT
 from harness.judge.threshold import Metric, Threshold, parse_metric
 from harness.measure.snapshot import Snapshot
 

@@ -38,6 +38,7 @@ class Story(msgspec.Struct):
     run_id: str
     about: str
     why: list[str]
+    cause: str
     sections: list[Section]
 
     def section(self, key: str) -> Section:

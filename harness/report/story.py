@@ -53,50 +53,6 @@ _WORKER = {
 }
 
 
-<<<<<<< HEAD
-=======
-class Table(msgspec.Struct):
-    """Cells as text; the first `texts` columns read as text, all others as numbers."""
-
-    title: str
-    columns: Sequence[str]
-    rows: list[list[str]]
-    texts: int = 1
-
-
-class Section(msgspec.Struct):
-    """A chapter: `lead` says the essential in sentences; `detail` tables are for where there is room."""
-
-    key: str
-    title: str
-    lead: list[str]
-    tables: list[Table] = []
-    detail: list[Table] = []
-
-
-class Story(msgspec.Struct):
-    """The whole report: `status` is PASS, FAIL or INVALID (or a dash), `about` says which run, `why` what decided.
-
-    `cause` is the check that decided, in short; "" for a PASS.
-    """
-
-    status: str
-    exit_code: str
-    run_id: str
-    about: str
-    why: list[str]
-    cause: str
-    sections: list[Section]
-
-    def section(self, key: str) -> Section:
-        """The chapter of that key; raises `KeyError` when there is none."""
-        for section in self.sections:
-            if section.key == key:
-                return section
-        raise KeyError(key)
-
-
->>>>>>> 3df5f9c (judge: causes first, waits as a curve, warm-up and drift looked at, intervals for ratios; docs: comparing runs)
 def tell(summary: Mapping[str, Any]) -> Story:
     """The story of a summary (schema harness.summary/1); whatever the summary leaves out, the story leaves out too."""
     verdict = summary.get("verdict", {})

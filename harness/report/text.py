@@ -6,13 +6,9 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-<<<<<<< HEAD
 from harness.report.parts import Story, Table
 from harness.report.story import tell
-=======
-from harness.report.story import Story, Table, tell
 from harness.report.words import clean
->>>>>>> 3df5f9c (judge: causes first, waits as a curve, warm-up and drift looked at, intervals for ratios; docs: comparing runs)
 
 WIDTH = 100
 _ORDER = ("visits", "steps", "times", "availability", "retries", "chain", "comparison", "instrument")

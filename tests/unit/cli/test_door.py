@@ -62,11 +62,7 @@ def test_a_bug_of_ours_keeps_its_traceback_in_a_file(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-<<<<<<< HEAD
-        (["runn"], "there is no command 'runn': use one of demo, run, worker, sim, trace, check, nightly, history"),
-=======
-        (["runn"], "there is no command 'runn': use one of demo, run, worker, sim, trace, check, compare, report"),
->>>>>>> 3df5f9c (judge: causes first, waits as a curve, warm-up and drift looked at, intervals for ratios; docs: comparing runs)
+        (["runn"], "there is no command 'runn': use one of demo, run, worker, sim, trace, check, compare, nightly"),
         (["--frob"], "No such option"),
         (["check", "--slo"], "requires an argument"),
         (["run", "a", "b"], "unexpected extra argument"),
