@@ -90,7 +90,8 @@ def extended(verdict: Mapping[str, Any], more: Sequence[Check]) -> dict[str, Any
     """A finished verdict with further checks of kind "regression": they can turn a PASS into a FAIL, and no more."""
     checks = [*verdict["checks"], *(check.to_obj() for check in more)]
     if verdict["status"] == "PASS" and not all(check.ok for check in more):
-        return {"status": "FAIL", "exit_code": int(ExitCode.FAIL_REGRESSION), "checks": checks}
+        cause = _cause(more, ExitCode.FAIL_REGRESSION)
+        return {"status": "FAIL", "exit_code": int(ExitCode.FAIL_REGRESSION), "cause": cause, "checks": checks}
     return {**verdict, "checks": checks}
 
 
