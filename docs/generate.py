@@ -1,12 +1,14 @@
 """Writes the pages that are made from the code: `python docs/generate.py` in the environment of the project.
 
 cli.md comes from click's own help, configuration.md from the table of settings, metrics.md from a page that the
-exporter renders. tests/contract/test_docs_in_step.py makes them again and compares.
+exporter renders, personal-data.md from the table of treatments. tests/contract/test_docs_in_step.py makes them again
+and compares.
 """
 
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,16 +22,24 @@ from harness.config.table import SETTINGS
 from harness.export.example import example_page
 from harness.export.text_format import encode_text
 from harness.judge import threshold
+from harness.trace.privacy import policy
 from harness.visitor.retry import POLICIES, RetryPolicy
+from harness.wire.personal import TREATMENTS, Treatment
 
 FOLDER = Path(__file__).parent
 WIDTH = 100
+PARAGRAPH = "\n\n"
 NOTICE = "<!-- Made by docs/generate.py; do not edit. -->"
 
 
 def pages() -> dict[str, str]:
     """Every generated page: file name in docs/ to text."""
-    return {"cli.md": cli_page(), "configuration.md": configuration_page(), "metrics.md": metrics_page()}
+    return {
+        "cli.md": cli_page(),
+        "configuration.md": configuration_page(),
+        "metrics.md": metrics_page(),
+        "personal-data.md": personal_page(),
+    }
 
 
 # cli.md
@@ -209,6 +219,46 @@ def label_values(label: str, found: Iterable[str]) -> str:
         "version": "of the harness",
     }
     return said.get(label) or " ".join(map(code, found))
+
+
+# personal-data.md
+
+TREATED: dict[Treatment, str] = {
+    "closed": "stays if the contract's closed set or form holds it (flags: true, false, null)",
+    "version": "stays if it is one to three numbers below 1,000 with dots between",
+    "currency": "stays if it is three capital letters",
+    "amount": "stays if it is a number below 100,000 with at most two decimals",
+    "count": "stays if it is a whole number below 10,000",
+    "coarse": "a number of which one significant digit stays",
+    "name": "pseudonym, a word with a capital letter",
+    "email": "pseudonym, `…@x.invalid`; capitals do not matter",
+    "phone": "pseudonym, `+999 …`; only the digits matter",
+    "ip": "pseudonym in 240.0.0.0/4 or 2001:db8::/32; every spelling is the same address",
+    "token": "pseudonym, as many bytes as the text and 16 at least",
+    "drop": "is left out",
+}
+
+
+def personal_page() -> str:
+    """What becomes of each field, by treatment."""
+    rows = [
+        (code(treatment), text, " ".join(code(path) for path in sorted(TREATMENTS) if TREATMENTS[path] == treatment))
+        for treatment, text in TREATED.items()
+    ]
+    parts = [
+        NOTICE,
+        "# Personal data in requests",
+        "What `harness trace anonymize` makes of each field of a request, without a policy. Attributes and events "
+        "begin with their type. Pseudonyms depend on the text and the key alone, so joins survive across fields, visits "
+        "and files, and an e-mail address has the same one in every field. What is not in this table is left out: unknown "
+        "keys, attributes of unknown types but for a pseudonym of the type. A value that lacks the form which its "
+        "treatment expects is denied: a text becomes a token, a number coarse, an object or array is emptied, so a "
+        "request that the service refused for a wrong type stays one.",
+        table(("treatment", "a value", "fields"), rows),
+        "A policy (`--policy FILE`, TOML) gives fields other treatments, `keep` among them:",
+        f"```toml\n{textwrap.dedent(cleaned(policy).split(PARAGRAPH)[1])}\n```",
+    ]
+    return PARAGRAPH.join(parts) + "\n"
 
 
 # Markdown

@@ -51,6 +51,14 @@ class GuardError(HarnessError):
     exit_code = ExitCode.GUARD
 
 
+class LeakError(GuardError):
+    """What had to go stands in an output, which was therefore not written; `problems` names further places."""
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
 class UnreachableError(HarnessError):
     """The target gave not one reply."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.trace_anonymize import anonymize
 from harness.cli.trace_import import import_
 from harness.cli.trace_options import (
     json_option,
@@ -29,7 +30,7 @@ def trace() -> None:
     """Look at, check and import traces: files of recorded visits."""
 
 
-for command in (head, slice_, sample, warp, merge, record, import_):
+for command in (head, slice_, sample, warp, merge, record, import_, anonymize):
     trace.add_command(command)
 
 

@@ -108,13 +108,19 @@ def read_chunks(source: str | Path) -> Iterator[bytes]:
 
 
 @contextmanager
-def _open(source: str | Path) -> Iterator[io.BufferedReader]:
-    """The uncompressed bytes of `source`; the block's end closes a file, never standard input."""
+def open_raw(source: str | Path) -> Iterator[io.BufferedReader]:
+    """The bytes of a source as they are, compressed or not; the block's end closes a file, never standard input."""
     if str(source) == "-":
-        yield _uncompressed(cast(io.BufferedReader, sys.stdin.buffer))
+        yield cast(io.BufferedReader, sys.stdin.buffer)
     else:
         with Path(source).open("rb") as raw:
-            yield _uncompressed(raw)
+            yield raw
+
+
+@contextmanager
+def _open(source: str | Path) -> Iterator[io.BufferedReader]:
+    with open_raw(source) as raw:
+        yield _uncompressed(raw)
 
 
 def _uncompressed(raw: io.BufferedReader) -> io.BufferedReader:

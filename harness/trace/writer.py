@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,6 +19,7 @@ import zstandard
 from harness.errors import StorageError, UsageError
 from harness.trace.codec import encode_header
 from harness.trace.model import Header
+from harness.trace.spool import open_spool
 
 _ZSTD_LEVEL = 9
 
@@ -69,6 +71,21 @@ def open_output(target: str | Path) -> Iterator[IO[bytes]]:
     finally:
         if not direct:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_held_output(target: str | Path) -> Iterator[IO[bytes]]:
+    """As `open_output`, but nothing leaves before the block has ended well, not to standard output or a pipe either."""
+    path = Path(target)
+    if str(target) != "-" and (path.is_file() or not path.exists()):
+        with open_output(target) as stream:
+            yield stream
+        return
+    with open_spool() as spool:
+        yield spool
+        spool.seek(0)
+        with open_output(target) as stream:
+            shutil.copyfileobj(spool, stream)
 
 
 def _compressed(name: str, raw: IO[bytes]) -> AbstractContextManager[IO[bytes]]:

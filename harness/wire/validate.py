@@ -34,7 +34,7 @@ _MONITORING: Final = {
     "consumerId": "belongs to the Monitoring API; this operation does not know it",
 }
 
-_ENGAGEMENT: Final = Record(
+ENGAGEMENT: Final = Record(
     {
         "appType": Text(APP_TYPES),
         "appDetails": Record(
@@ -65,7 +65,7 @@ _UPDATE_FOREIGN: Final = {
     **_MONITORING,
     **dict.fromkeys(("appType", "appDetails", "consumerSections"), "belongs to get_engagement"),
 }
-_UPDATE_IN_TRACE: Final = Record(_UPDATE_FIELDS, foreign=_UPDATE_FOREIGN)
+UPDATE_IN_TRACE: Final = Record(_UPDATE_FIELDS, foreign=_UPDATE_FOREIGN)
 _UPDATE_ON_WIRE: Final = Record(_UPDATE_FIELDS, required=("pageId",), foreign=_UPDATE_FOREIGN)
 
 _OFFER: Final = Record(
@@ -127,11 +127,11 @@ def check_request(op: str, request: object, *, sent: bool = False) -> list[Probl
     """
     found: list[Problem] = []
     if op == "get_engagement":
-        _ENGAGEMENT.check(request, "", found)
+        ENGAGEMENT.check(request, "", found)
         if isinstance(request, dict):
             _check_source(request, found)
     elif op == "update":
-        (_UPDATE_ON_WIRE if sent else _UPDATE_IN_TRACE).check(request, "", found)
+        (_UPDATE_ON_WIRE if sent else UPDATE_IN_TRACE).check(request, "", found)
     else:
         raise ValueError(f"unknown operation {op!r}")
     if not has_errors(found):
