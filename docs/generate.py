@@ -249,11 +249,11 @@ def personal_page() -> str:
         NOTICE,
         "# Personal data in requests",
         "What `harness trace anonymize` makes of each field of a request, without a policy. Attributes and events "
-        "begin with their type. Pseudonyms depend on the text and the key alone, so joins survive across fields, visits "
-        "and files, and an e-mail address has the same one in every field. What is not in this table is left out: unknown "
-        "keys, attributes of unknown types but for a pseudonym of the type. A value that lacks the form which its "
-        "treatment expects is denied: a text becomes a token, a number coarse, an object or array is emptied, so a "
-        "request that the service refused for a wrong type stays one.",
+        "begin with their type. Pseudonyms depend on the text and the key alone, so joins survive across fields, "
+        "visits and files, and an e-mail address has the same one in every field. What is not in this table is "
+        "left out: unknown keys, attributes of unknown types but for a pseudonym of the type. A value that lacks "
+        "the form which its treatment expects is denied: a text becomes a token, a number coarse, an object or "
+        "array is emptied, so a request that the service refused for a wrong type stays one.",
         table(("treatment", "a value", "fields"), rows),
         "A policy (`--policy FILE`, TOML) gives fields other treatments, `keep` among them:",
         f"```toml\n{textwrap.dedent(cleaned(policy).split(PARAGRAPH)[1])}\n```",

@@ -120,7 +120,7 @@ def _read_header(lines: Iterator[tuple[int, bytes]], name: str, bad: BadLines) -
     skipped = bad.count
     number, raw = next(lines, (1, b""))
     if bad.count > skipped:
-        raise TraceError(bad.messages[-1])
+        raise TraceError(bad.messages[min(skipped, len(bad.messages) - 1)])
     if not raw:
         raise TraceError(f"{name}: the trace is empty: its first line must be a header")
     try:

@@ -61,7 +61,9 @@ def slice_trace(source: str | Path, output: str | Path, bad: BadLines, start_s: 
             last_s = visit.at
             visits += 1
         if not visits:
-            raise TraceError(f"{source_name(source)}: none of the {validation.visits} visits read begins in the slice")
+            none = f"none of the {validation.visits} visits read begins in the slice"
+            why = none if validation.visits else "the trace holds no usable visit"
+            raise TraceError(f"{source_name(source)}: {why}")
         spool.seek(0)
         left = set(awaited.values())
         header = edit_header(validation.header_line, {"visits": visits, "span_s": seconds(last_s - first_s)})

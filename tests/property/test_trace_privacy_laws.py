@@ -179,7 +179,7 @@ def strings(value: Any) -> Iterator[str]:
 
 
 @given(SEEDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_planted_secret_survives(seed: int) -> None:
     """With secrets in every field, key and nesting, of right and wrong types, no output line holds one anywhere."""
     planter = Planter(Random(seed), hostile=True)
@@ -198,7 +198,7 @@ def test_no_planted_secret_survives(seed: int) -> None:
 
 
 @given(SEEDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_the_service_accepted_it_still_accepts(seed: int) -> None:
     """A request without errors has none afterwards: fields keep their types, closed sets their members."""
     planter = Planter(Random(seed), hostile=False)
@@ -223,7 +223,7 @@ def pairs(before: Any, after: Any) -> Iterator[tuple[str, str]]:
 
 
 @given(SEEDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_joins_survive_and_depend_on_the_key(seed: int) -> None:
     """Equal texts stay equal and different ones different, in any field and trace; another key shares no pseudonym."""
     rng = Random(seed)
@@ -266,7 +266,7 @@ WORDS = st.text("abcdAB 1", min_size=4, max_size=9)
 
 
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_scan_finds_exactly_what_a_policy_lets_through(values: list[tuple[str, str]]) -> None:
     """A kept text that holds a value of any visit ends the command; otherwise the kept texts stay as they were."""
     lines = [PLAIN, *(visit_with(number, name, product) for number, (name, product) in enumerate(values))]
@@ -288,7 +288,7 @@ def test_the_scan_finds_exactly_what_a_policy_lets_through(values: list[tuple[st
 
 
 @given(SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_scan_does_not_trust_the_pseudonyms(seed: int) -> None:
     """If masking itself were broken and gave texts back, the scan would still stop the output."""
 

@@ -64,7 +64,7 @@ def read(path: Path) -> tuple[Visit, list[Visit]]:
 
 
 @given(traces(), st.integers(0, 14))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_head_is_the_first_lines(visits: list[Visit], count: int) -> None:
     """A head has the first visits, byte for byte, and a header without totals."""
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +76,7 @@ def test_head_is_the_first_lines(visits: list[Visit], count: int) -> None:
 
 
 @given(traces(), st.floats(0.01, 1), st.floats(0.01, 1), st.integers(0, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_samples_are_nested_and_keep_visitors_whole(visits: list[Visit], a: float, b: float, seed: int) -> None:
     """A visitor is wholly in or out, a smaller fraction is within a larger one, and lines stay byte for byte."""
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +102,7 @@ def test_samples_are_nested_and_keep_visitors_whole(visits: list[Visit], a: floa
 
 
 @given(traces(), st.sampled_from([0.25, 0.5, 1.0, 3.0, 10.0]), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_warp_divides_times_and_nothing_else(visits: list[Visit], speed: float, think: bool) -> None:
     """Arrivals are divided to the nanosecond, think times only if asked, all else stays, unknown keys included."""
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,7 @@ def _open_at(visits: list[Visit], at: float) -> int:
 
 
 @given(traces(), TIMES, TIMES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_slice_against_the_whole_list(visits: list[Visit], start: float, length: float) -> None:
     """Visits within, times from zero; who comes again within keeps `returns`, who came before begins fresh."""
     end = start + length + 0.001
@@ -175,7 +175,7 @@ def test_slice_against_the_whole_list(visits: list[Visit], start: float, length:
 
 
 @given(st.lists(traces(), min_size=1, max_size=3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_merge_is_ordered_complete_and_without_a_meeting(inputs: list[list[Visit]]) -> None:
     """All visits of all inputs, in order of time, each under a name that says where it comes from; merged again too."""
     with tempfile.TemporaryDirectory() as folder:
