@@ -112,7 +112,7 @@ def measure(folder: Path, count: int) -> dict[str, dict[str, float]]:
         "stat": ("stat", "day.jsonl.zst", "--json"),
         "head": ("head", "day.jsonl.zst", "-n", str(count), "-o", "out.jsonl.zst"),
         "sample": ("sample", "day.jsonl.zst", "--fraction", "0.5", "-o", "out.jsonl.zst"),
-        "slice": ("slice", "day.jsonl.zst", "--from", str(span_s * 0.1), "--to", str(span_s * 2), "-o", "out.jsonl.zst"),
+        "slice": ("slice", "day.jsonl.zst", "--from", f"{span_s / 10}s", "-o", "out.jsonl.zst"),
         "warp": ("warp", "day.jsonl.zst", "--speed", "3", "--think", "-o", "out.jsonl.zst"),
         "merge": ("merge", "day.jsonl.zst", "other.jsonl.zst", "-o", "out.jsonl.zst"),
         "anonymize with a policy": (
