@@ -18,6 +18,7 @@ from harness.cli.trace_options import (
 )
 from harness.cli.trace_record import record
 from harness.cli.trace_reshape import head, merge, sample, slice_, warp
+from harness.cli.trace_traffic import fit, synth
 
 if TYPE_CHECKING:
     from harness.trace.lines import OnBadLine
@@ -30,7 +31,7 @@ def trace() -> None:
     """Look at, check and import traces: files of recorded visits."""
 
 
-for command in (head, slice_, sample, warp, merge, record, import_, anonymize):
+for command in (head, slice_, sample, warp, merge, record, import_, anonymize, fit, synth):
     trace.add_command(command)
 
 
@@ -103,8 +104,14 @@ def stat(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
 
 
 @trace.command()
-def schema() -> None:
+@click.option("--model", is_flag=True, help="The schema of a traffic model (trace fit) instead.")
+def schema(model: bool) -> None:
     """Print the JSON Schema of a trace's lines."""
+    if model:
+        from harness.trace.traffic.model import model_schema_text
+
+        click.echo(model_schema_text(), nl=False)
+        return
     from harness.trace.schema import schema_text
 
     click.echo(schema_text(), nl=False)

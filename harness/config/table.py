@@ -59,8 +59,8 @@ _LOAD = (
     Setting(
         "arrivals",
         TEXT,
-        "recorded | poisson:50/s | constant:50/s | ramp:10/s..200/s:5m | closed:200; several, "
-        "comma-separated, follow one another.",
+        "recorded | poisson:50/s | constant:50/s | ramp:10/s..200/s:5m | bursty:50/s,cv=3 | "
+        "diurnal(peak=120/s, trough=10/s) | closed:200; several, comma-separated, follow one another.",
         "--arrivals",
         "load.arrivals",
         metavar="SPEC",

@@ -9,6 +9,8 @@ from typing import Any
 from harness.trace.lines import BadLines, read_lines
 from harness.trace.model import COHORT_PATTERN, IDENTITIES, OPS, Header, Step, Visit
 from harness.trace.schema import SCHEMA_PATH, schema_text
+from harness.trace.traffic.model import SCHEMA_PATH as MODEL_SCHEMA_PATH
+from harness.trace.traffic.model import model_schema_text
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 SCHEMA = json.loads(SCHEMA_PATH.read_text())
@@ -17,6 +19,11 @@ SCHEMA = json.loads(SCHEMA_PATH.read_text())
 def test_published_copy_is_in_step() -> None:
     """The file in the package is what `harness trace schema` prints now."""
     assert SCHEMA_PATH.read_text() == schema_text()
+
+
+def test_the_published_schema_of_models_is_that_of_the_code() -> None:
+    """The file in the package is what `harness trace schema --model` prints now."""
+    assert MODEL_SCHEMA_PATH.read_text() == model_schema_text()
 
 
 def test_it_says_what_the_model_says() -> None:

@@ -115,3 +115,28 @@ def test_rate_at_a_moment() -> None:
     assert parse_arrivals("constant:5/s").rate_at_hz(10**15) == 5
     assert parse_arrivals("constant:5/s").duration_ns() is None
     assert [parse_arrivals(spec).rate_at_hz(0) for spec in ("recorded", "closed:3")] == [None, None]
+
+
+def test_diurnal_swings_from_trough_to_peak_and_back() -> None:
+    """A diurnal rate is at its trough at the start, at its peak half a period later, and brings its integral."""
+    plan = parse_arrivals("diurnal(peak=120/s, trough=10/s, period=40s):100s")
+    assert [plan.rate_at_hz(moment * S) for moment in (0, 10, 20, 40, 60)] == pytest.approx([10, 65, 120, 10, 120])
+    (segment,) = plan.segments
+    assert segment.expected() == pytest.approx(65 * 100 + 0.0, rel=1e-9)
+    times_ns = times("diurnal(peak=120/s, trough=10/s, period=40s):100s")
+    assert len(times_ns) == pytest.approx(6500, abs=4 * 6500**0.5)
+    near_trough = sum(38 <= time_ns / S < 42 for time_ns in times_ns)
+    near_peak = sum(58 <= time_ns / S < 62 for time_ns in times_ns)
+    assert near_trough < 70
+    assert near_peak > 400
+
+
+def test_bursty_gaps_have_the_cv_that_was_asked_for() -> None:
+    """The gaps of bursty arrivals have the rate's mean and the cv, which cv=1 makes those of Poisson."""
+    for cv in (0.5, 1.0, 3.0):
+        times_ns = times(f"bursty:50/s:400s,cv={cv:g}")
+        gaps = [(after - before) / S for before, after in pairwise(times_ns)]
+        mean = sum(gaps) / len(gaps)
+        spread = (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5
+        assert mean == pytest.approx(1 / 50, rel=4 * cv / 20_000**0.5)
+        assert spread / mean == pytest.approx(cv, rel=0.06)
