@@ -288,7 +288,18 @@ def _ascending(path: str, values: Sequence[float]) -> Iterator[str]:
 def model_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a traffic model; `traffic.schema.json` beside this file is the published copy."""
     schema = msgspec.json.schema(TrafficModel, ref_template="#/$defs/{name}")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A harness traffic model", **schema}
+    titled = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A harness traffic model", **schema}
+    whole: dict[str, Any] = _whole(titled)
+    return whole
+
+
+def _whole(value: Any) -> Any:
+    """The same JSON with 0 for 0.0: types that are equal but for this share one object, whichever was made first."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def model_schema_text() -> str:
