@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.dashboards.build import DASHBOARDS
+
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -35,6 +37,18 @@ def find_chromium() -> str:
     return found
 
 
+def pictured(chromium: str, page: Path, profile: Path, picture: Path, width: int, height: int) -> None:
+    """Writes a PNG of the page as it stands after its scripts ran, `width` by `height` pixels."""
+    size = f"--window-size={width},{height}"
+    shot = [f"--screenshot={picture}", size, "--hide-scrollbars", "--force-device-scale-factor=1"]
+    subprocess.run(
+        [chromium, *FLAGS, f"--user-data-dir={profile}", *shot, page.as_uri()],
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+
+
 def opened(chromium: str, page: Path, profile: Path, *flags: str) -> tuple[str, list[str]]:
     """The document after its scripts ran, and what the console said."""
     ran = subprocess.run(
@@ -45,3 +59,13 @@ def opened(chromium: str, page: Path, profile: Path, *flags: str) -> tuple[str, 
         check=True,
     )
     return ran.stdout, re.findall(r"CONSOLE.*", ran.stderr)
+
+
+def assert_whole(page: Path, scratch: Path, names: list[str]) -> None:
+    """The preview of these dashboards in a browser: every chart drawn, no empty panel, nothing on the console."""
+    document, console = opened(find_chromium(), page, scratch / "profile")
+    panels = [panel for name in names for panel in DASHBOARDS[name].panels]
+    assert console == []
+    assert re.findall(r'<figure class="[^"]*empty', document) == []
+    assert document.count("<figure") == len(panels)
+    assert document.count("<canvas") == sum(panel.kind != "stat" for panel in panels)

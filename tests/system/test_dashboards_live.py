@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +17,8 @@ from harness.dashboards.check import Answer, execute
 from harness.dashboards.prometheus_api import PrometheusApi
 from harness.dashboards.window import Window
 from harness.testing import running_simulator
-from tests.system.harness_run import Finished, get_engagement, start_run, update, wait_until, write_trace
+from tests.system.browser import assert_whole
+from tests.system.harness_run import Finished, get_engagement, run_command, start_run, update, wait_until, write_trace
 from tests.system.real_prometheus import Prometheus, free_port, prometheus
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("dashboards_live")]
@@ -62,7 +65,10 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """One run of five load steps against a faulty simulator, watched by a classic and by a native Prometheus."""
+    """One run of five load steps against a faulty simulator, watched by a classic and by a native Prometheus.
+
+    Eight scrapers that are stuck hang about all the while.
+    """
     scratch = tmp_path_factory.mktemp("watched")
     visits = [[get_engagement(), get_engagement(0.05), get_engagement(0.05), update(0.05)] for _ in range(700)]
     write_trace(scratch / "trace.jsonl", visits)
@@ -87,10 +93,22 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         )
         stack.callback(run.kill)
         wait_until(lambda: phase(classic, "measure") == 1, 60, "the run to measure")
+        hang_about(port, stack)
         measuring_s = time.time()
         finished = run.wait(120)
         assert (finished.out / "summary.json").exists(), finished.explain()
         yield Watched(finished, classic, native, start_s, measuring_s, time.time())
+
+
+def hang_about(port: int, stack: ExitStack) -> None:
+    """Scrapers as they should not be: some say half a request, some ask and never read; all stay until the end."""
+    for number in range(8):
+        stuck = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+        if number % 2:
+            for _ in range(50):
+                stuck.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        else:
+            stuck.sendall(b"GET /metr")
 
 
 def phase(server: Prometheus, name: str) -> float:
@@ -125,6 +143,23 @@ def test_faults_light_every_error_panel(watched: Watched) -> None:
     answers = [answer for answer in watched.answers("run", watched.whole) if answer.panel.errors]
     assert {answer.panel.title for answer in answers if not answer.lit} == set()
     assert len(answers) >= 4
+
+
+@pytest.mark.chromium
+def test_the_previews_are_whole(watched: Watched, tmp_path: Path) -> None:
+    """The commands check and preview find everything; in a browser each chart is drawn and the console stays silent."""
+    span = ("--prometheus", watched.classic.url, "--from", f"{watched.start_s:.3f}", "--to", f"{watched.end_s:.3f}")
+    chosen = (*span, "--only", "run", "--only", "capacity", "--var", "expected=10")
+    checked = run_command("dashboards", "check", *chosen, scratch=tmp_path / "check")
+    assert checked.exit_code == 0, checked.explain()
+    assert re.findall(r"^\w+: (\d+) panels, (\d+) queries, \2 executed, 0 problems$", checked.stdout, re.MULTILINE) == [
+        (str(len(dashboard.panels)), str(sum(len(panel.queries) for panel in dashboard.panels)))
+        for dashboard in (DASHBOARDS["run"], DASHBOARDS["capacity"])
+    ]
+    page = tmp_path / "preview.html"
+    drawn = run_command("dashboards", "preview", *chosen, "-o", str(page), scratch=tmp_path / "preview")
+    assert drawn.exit_code == 0, drawn.explain()
+    assert_whole(page, tmp_path, ["run", "capacity"])
 
 
 @pytest.mark.parametrize("native", [False, True], ids=["classic", "native"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 from statistics import median
 
@@ -14,6 +15,8 @@ from harness.dashboards.check import Answer, execute
 from harness.dashboards.prometheus_api import PrometheusApi
 from harness.dashboards.window import Window
 from harness.export.history import HistoryRun, render_history
+from tests.system.browser import assert_whole
+from tests.system.harness_run import run_command
 from tests.system.real_prometheus import Prometheus, prometheus, promtool
 
 pytestmark = pytest.mark.system
@@ -100,6 +103,18 @@ def test_the_nights_are_those_that_were_written(
     assert panel["the night"] == pytest.approx(p95[-len(panel["the night"]) :])
     assert len(panel["the night"]) >= NIGHTS - 1
     assert panel["the level moved"] == pytest.approx([p95[MOVED_AT]])
+
+
+@pytest.mark.chromium
+def test_the_preview_is_whole(filled: tuple[Prometheus, list[HistoryRun]], tmp_path: Path) -> None:
+    """In a browser each chart of Regression is drawn, no panel is empty, and the console stays silent."""
+    page = tmp_path / "preview.html"
+    span = ("--from", f"-{NIGHTS * 24}h", "--only", "regression")
+    drawn = run_command(
+        "dashboards", "preview", "--prometheus", filled[0].url, *span, "-o", str(page), scratch=tmp_path / "preview"
+    )
+    assert drawn.exit_code == 0, drawn.explain()
+    assert_whole(page, tmp_path, ["regression"])
 
 
 def test_the_tiles_tell_the_last_night_and_the_counts(answers: list[Answer]) -> None:
