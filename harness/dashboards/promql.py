@@ -42,11 +42,7 @@ def ratio(part: str, whole: str) -> str:
     return f"{part} / ({whole} > 0)"
 
 
-def code(name: str, label: str, values: tuple[str, ...], *, range_: str = "", instance: str = INSTANCE) -> str:
+def code(name: str, label: str, values: tuple[str, ...]) -> str:
     """Which of a family's series is 1, as the place of its label value among `values`, counted from 1; 0 for none."""
-
-    def one(value: str) -> str:
-        text = selector(name, f'{label}="{value}"', instance)
-        return f"max(last_over_time({text}[{range_}]))" if range_ else f"max({text})"
-
-    return " + ".join(f"{place} * {one(value)}" for place, value in enumerate(values, 1))
+    parts = (f"{place} * max({selector(name, eq(**{label: value}))})" for place, value in enumerate(values, 1))
+    return " + ".join(parts)

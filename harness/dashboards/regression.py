@@ -5,13 +5,23 @@ It works on what `harness history export --openmetrics` writes: one sample a run
 
 from __future__ import annotations
 
-from harness.dashboards.model import Dashboard, Panel, Query, Row, Variable
-from harness.dashboards.promql import code, eq, selector
-from harness.dashboards.run import VERDICT_MEANINGS
-from harness.export.labels import VERDICTS
+from harness.dashboards.model import Dashboard, Meaning, Panel, Query, Row, Variable
+from harness.dashboards.promql import eq, selector
 
 SCENARIO = 'scenario=~"$scenario"'
 _P95 = "p95(response_time)"
+
+
+_EXITS = (
+    Meaning(0, "PASS", "green"),
+    Meaning(1, "internal error", "red"),
+    Meaning(3, "FAIL", "red"),
+    Meaning(4, "FAIL: regression", "red"),
+    Meaning(5, "INVALID", "yellow"),
+    Meaning(6, "stopped by a guard", "red"),
+    Meaning(7, "unreachable", "red"),
+    Meaning(130, "interrupted", "text"),
+)
 
 
 def _last(name: str, matchers: str, window: str = "$__interval") -> str:
@@ -52,16 +62,12 @@ _LAST = Row(
     (
         Panel(
             title="Did the last night pass?",
-            about="The verdict of the newest run in the range.",
-            queries=(
-                Query(
-                    code("harness_history_verdict", "status", VERDICTS, range_="$__range", instance=SCENARIO), "verdict"
-                ),
-            ),
+            about="How the newest run in the range ended; of several scenarios, the worst.",
+            queries=(Query(f"max({_last('harness_history_exit_code', '', '$__range')})", "verdict"),),
             kind="stat",
             width=6,
             height=4,
-            meanings=VERDICT_MEANINGS,
+            meanings=_EXITS,
         ),
         Panel(
             title="How far off the baseline is p95?",

@@ -169,7 +169,7 @@ _TIMES = Row(
         Panel(
             title="How long do replies take?",
             about="Response time: from the planned moment to the reply, so waiting in any queue counts. Requests "
-            "without any reply are infinitely slow.",
+            "without any reply are infinitely slow: a line at 60 s, the last edge, means never.",
             queries=(
                 Query(quantile(0.5, "response_time"), "p50"),
                 Query(quantile(0.95, "response_time"), "p95"),

@@ -20,8 +20,10 @@ from harness.units import NS_PER_S
 class Distribution:
     """All times of one measure (and operation) so far; `add` merges a slice's histogram into it."""
 
-    def __init__(self, edges_ns: Sequence[int]) -> None:
-        """`edges_ns`: the upper edges of the classic buckets, ascending."""
+    def __init__(self, edges_ns: Sequence[int] | None) -> None:
+        """`edges_ns`: the upper edges of the classic buckets, ascending; None where only statistics are asked for."""
+        self._bucketed = edges_ns is not None
+        edges_ns = edges_ns or ()
         self._edges_s = [edge / NS_PER_S for edge in edges_ns]
         self._last_of_edge = [bucket_of(edge) for edge in edges_ns]
         self._classic = [0] * (len(edges_ns) + 1)
@@ -34,10 +36,15 @@ class Distribution:
     @property
     def count(self) -> int:
         """How many values there are, the infinite ones included."""
-        return sum(self._classic) + self._whole.infinite
+        return self._whole.count
 
     def add(self, histogram: Histogram) -> None:
         """Adds all values of `histogram`, which stays as it is."""
+        if not self._bucketed:
+            for index in histogram.counts.keys() - self._whole.counts.keys():
+                insort(self._ordered, index)
+            self._whole.merge(histogram)
+            return
         for index, n in histogram.counts.items():
             place = self._places.get(index)
             if place is None:
@@ -57,7 +64,7 @@ class Distribution:
         return bisect_left(self._last_of_edge, index), native_bucket(middle_ns / NS_PER_S) if middle_ns else None
 
     def buckets(self) -> Buckets:
-        """The distribution as Prometheus takes it."""
+        """The distribution as Prometheus takes it; only where edges were given."""
         infinite = self._whole.infinite
         native = {**self._native, INFINITE_BUCKET: infinite} if infinite else self._native
         cumulative = list(accumulate(self._classic))

@@ -25,6 +25,7 @@ class HistoryRun(msgspec.Struct, frozen=True, kw_only=True):
     scenario: str
     at_s: float
     status: str
+    exit_code: int
     values: Mapping[str, float]
     baseline: Mapping[str, tuple[float, float, float]] = {}
     changes: Mapping[str, float] = {}
@@ -65,9 +66,14 @@ def _verdict(run: HistoryRun) -> Iterator[tuple[Labels, float]]:
     yield (("status", run.status),), 1
 
 
+def _exit_code(run: HistoryRun) -> Iterator[tuple[Labels, float]]:
+    yield (), run.exit_code
+
+
 _SAMPLES = {
     "harness_history_value": _values,
     "harness_history_baseline": _baseline,
     "harness_history_change_ratio": _changes,
     "harness_history_verdict": _verdict,
+    "harness_history_exit_code": _exit_code,
 }

@@ -10,6 +10,7 @@ HISTORY = {
     "harness_history_baseline": "The baseline that the run was compared with: median, and the band around it.",
     "harness_history_change_ratio": "The level of the metric moved with this run, by this share.",
     "harness_history_verdict": "1 for the run's verdict.",
+    "harness_history_exit_code": "What the run's command ended with.",
 }
 
 

@@ -91,7 +91,10 @@ class MetricsPage:
             measure: reply_edges_ns if edges is REPLY_EDGES_NS else edges
             for measure, (edges, _, _) in _HISTOGRAMS.items()
         }
-        self._whole = {measure: Distribution(self._edges[measure]) for measure in MEASURES}
+        # Where each op has its own buckets, the whole needs only its statistics.
+        self._whole = {
+            measure: Distribution(None if _HISTOGRAMS[measure][1] else self._edges[measure]) for measure in MEASURES
+        }
         self._by_op = {
             measure: {op: Distribution(self._edges[measure]) for op in RESULTS_BY_OP}
             for measure, (_, per_op, _) in _HISTOGRAMS.items()

@@ -55,6 +55,7 @@ def nights(newest_s: float) -> list[HistoryRun]:
                 scenario="checkout",
                 at_s=newest_s - (NIGHTS - 1 - night) * DAY_S,
                 status=status,
+                exit_code={"PASS": 0, "INVALID": 5, "FAIL": 3}[status],
                 values=values,
                 baseline=baseline,
                 changes=dict.fromkeys(values, 0.12) if night == MOVED_AT else {},
@@ -124,6 +125,7 @@ def test_the_tiles_tell_the_last_night_and_the_counts(answers: list[Answer]) -> 
         for answer in answers
         if answer.panel.kind == "stat"
     }
+    assert newest["Did the last night pass?", "verdict"] == [3]
     assert newest["How many runs are there?", "all"] == [NIGHTS]
     assert newest["How many runs are there?", "invalid"] == [2]
     assert newest["How often did the level move?", "{{metric}}"] == [1] * len(LEVELS)

@@ -14,7 +14,11 @@
     short: number,
   };
 
+  const long = chart => chart.x[chart.x.length - 1] - chart.x[0] > 2 * 86400;
+  const iso = (s, from, to) => new Date(s * 1000).toISOString().slice(from, to).replace("T", " ");
+
   const draw = (chart, place) => {
+    const clock = s => long(chart) ? iso(s, 5, 10) : iso(s, 11, 19);
     const format = v => v == null ? "–" : units[chart.unit](v);
     let columns = chart.lines.map(line => line.values);
     let bands = [];
@@ -33,7 +37,8 @@
         label: line.label, stroke: colour(line.colour), width: line.style === "points" ? 0 : 1.5,
         dash: line.style === "dashed" ? [6, 4] : undefined,
         fill: chart.stacked ? colour(line.colour) + "66" : undefined,
-        points: line.style === "points" ? {show: true, size: 8, fill: colour(line.colour)} : !chart.time ? {show: true, size: 5} : {},
+        points: line.style === "points" ? {show: true, size: 8, fill: colour(line.colour)}
+          : chart.time ? {} : {show: line.values.filter(v => v != null).length < 20, size: 5},
         spanGaps: chart.joined,
         value: (_, v, s, i2) => format(i2 == null ? null : line.values[i2]),
       };
@@ -50,11 +55,12 @@
         }},
       },
       axes: [
-        {...axis, values: chart.time ? undefined : (_, vs) => vs.map(number), label: chart.x_title || undefined, labelSize: 18, labelFont: "12px sans-serif"},
+        {...axis, values: (_, vs) => vs.map(chart.time ? clock : number), label: chart.x_title || undefined, labelSize: 18, labelFont: "12px sans-serif"},
         {...axis, size: 62, values: (_, vs) => vs.map(format)},
       ],
       series: [{value: chart.time ? undefined : (_, v) => v == null ? "–" : number(v), label: chart.time ? "time" : chart.x_title}, ...series],
       bands,
+      legend: {live: false},
     }, [chart.x, ...order.map(i => columns[i])], place);
   };
 

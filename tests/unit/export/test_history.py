@@ -12,16 +12,22 @@ P95 = "p95(response_time)"
 
 def run(day: int, **more: object) -> HistoryRun:
     """A run at noon of a day of 1970."""
-    given = {"scenario": "checkout", "status": "PASS", "values": {P95: 0.25, "availability(eventual)": 0.999}, **more}
+    given = {
+        "scenario": "checkout",
+        "status": "PASS",
+        "exit_code": 0,
+        "values": {P95: 0.25, "availability(eventual)": 0.999},
+        **more,
+    }
     return HistoryRun(at_s=day * 86400 + 43200.5, **given)  # type: ignore[arg-type]
 
 
 def test_every_run_arrives_with_its_time() -> None:
     """Values, bands, changes and verdicts stand at the runs' starts, in ascending order within each family."""
     runs = [
-        run(2, status="FAIL", baseline={P95: (0.2, 0.24, 0.28)}, changes={P95: 0.125}),
+        run(2, status="FAIL", exit_code=3, baseline={P95: (0.2, 0.24, 0.28)}, changes={P95: 0.125}),
         run(1),
-        run(1, scenario='odd "name"', status="INVALID", values={}),
+        run(1, scenario='odd "name"', status="INVALID", exit_code=5, values={}),
     ]
     families = list(text_string_to_metric_families(render_history(runs)))
     assert [family.name for family in families] == list(HISTORY)
@@ -47,6 +53,9 @@ def test_every_run_arrives_with_its_time() -> None:
         ("verdict", "PASS", "checkout", first): 1,
         ("verdict", "FAIL", "checkout", second): 1,
         ("verdict", "INVALID", 'odd "name"', first): 1,
+        ("exit_code", "checkout", first): 0,
+        ("exit_code", "checkout", second): 3,
+        ("exit_code", 'odd "name"', first): 5,
     }
     for family in families:
         for labels in {tuple(sample.labels.items()) for sample in family.samples}:
@@ -56,4 +65,4 @@ def test_every_run_arrives_with_its_time() -> None:
 
 def test_no_runs_make_an_empty_page() -> None:
     """Without a run the text is still OpenMetrics."""
-    assert [family.samples for family in text_string_to_metric_families(render_history([]))] == [[], [], [], []]
+    assert [family.samples for family in text_string_to_metric_families(render_history([]))] == [[]] * len(HISTORY)
