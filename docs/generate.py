@@ -20,6 +20,7 @@ from harness.cli.main import cli
 from harness.config.settings import Setting
 from harness.config.table import SETTINGS
 from harness.export.example import example_page
+from harness.export.names import HISTORY
 from harness.export.text_format import encode_text
 from harness.judge import threshold
 from harness.trace.privacy import policy
@@ -194,6 +195,11 @@ def metrics_page() -> str:
         "`harness_capacity_*` are there in runs that hold several rates one after another (`--arrivals "
         "'constant:20/s:1m,constant:40/s:1m'`): each held rate is a step, its first fifth left out; the series speak "
         "of the newest finished one.",
+        "## History",
+        "`harness history export --openmetrics` writes these, one sample a run, for `promtool tsdb create-blocks-from "
+        "openmetrics`; all carry `scenario`, those of a metric `metric` (`p95(response_time)`).",
+        table(("name", ""), [(code(name), text) for name, text in HISTORY.items()]),
+        "## Histograms",
         "Histograms have classic buckets, and in protobuf native ones, too (schema 6: 1.1 % wide); times that "
         "thresholds name are added to the edges of response time, service "
         "time and time to available. `harness_latency_seconds` holds exact quantiles of the run so far, from the "

@@ -171,17 +171,26 @@ def reject(name: str, runs: Path, profile: str | None, reason: str) -> None:
 @history_options
 @click.option("--series", metavar="S", help="Only runs of this series.")
 @click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option("--openmetrics", is_flag=True, help="For promtool tsdb create-blocks-from openmetrics, instead.")
 @click.option("-o", "--output", default="-", show_default=True, help="File to write; - is stdout.")
-def export(runs: Path, profile: str | None, series: str | None, form: str, output: str) -> None:
-    """Write every run with its verdict, its place in the history and its metrics, as JSON lines or CSV."""
+def export(runs: Path, profile: str | None, series: str | None, form: str, openmetrics: bool, output: str) -> None:
+    """Write every run with its verdict, its place in the history and its metrics, as JSON lines or CSV.
+
+    With --openmetrics values, bands, change points and verdicts are written as Prometheus's past takes them.
+    """
+    from harness.cli.history_openmetrics import history_runs
+    from harness.export.history import render_history
     from harness.store.files import replace_file
     from harness.store.history import History
 
     rules, metrics = _rules(profile)
     with History.open(runs) as opened:
-        rows = [row for row in _rows(opened, metrics, rules) if series in (None, row["series"])]
+        if openmetrics:
+            text = render_history(list(history_runs(opened, metrics, rules, series)))
+        else:
+            rows = [row for row in _rows(opened, metrics, rules) if series in (None, row["series"])]
+            text = _csv(rows, metrics) if form == "csv" else "".join(json.dumps(row) + "\n" for row in rows)
         _tell_notes(opened)
-    text = _csv(rows, metrics) if form == "csv" else "".join(json.dumps(row) + "\n" for row in rows)
     if output == "-":
         click.echo(text, nl=False)
     else:

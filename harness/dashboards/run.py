@@ -328,6 +328,13 @@ _ERRORS = Row(
     ),
 )
 
+
+def _begins(phase: str) -> str:
+    """A value at the moment in which the run entered a phase."""
+    series = selector("harness_run_phase", eq(phase=phase))
+    return f"({series} == 1) unless ({series} offset $__interval == 1)"
+
+
 RUN = Dashboard(
     uid="harness-run",
     title="Engagement harness: run",
@@ -335,20 +342,8 @@ RUN = Dashboard(
     rows=(_HEAD, _INSTRUMENT, _TIMES, _AVAILABILITY, _ERRORS),
     variables=(Variable(name="instance", label="Master", metric="harness_run_info"),),
     annotations=(
-        Annotation(
-            name="Start of the measured part",
-            expr=f"changes({selector('harness_run_phase', eq(phase='measure'))}[$__interval]) > 0 and "
-            f"{selector('harness_run_phase', eq(phase='measure'))} == 1",
-            title="measuring begins",
-            colour="blue",
-        ),
-        Annotation(
-            name="End of the run",
-            expr=f"changes({selector('harness_run_phase', eq(phase='ended'))}[$__interval]) > 0 and "
-            f"{selector('harness_run_phase', eq(phase='ended'))} == 1",
-            title="the run ended",
-            colour="purple",
-        ),
+        Annotation(name="Start of the measured part", expr=_begins("measure"), title="measuring begins", colour="blue"),
+        Annotation(name="End of the run", expr=_begins("ended"), title="the run ended", colour="purple"),
     ),
     since="now-15m",
     refresh="5s",

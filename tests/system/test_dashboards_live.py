@@ -14,8 +14,9 @@ import pytest
 
 from harness.dashboards.build import DASHBOARDS
 from harness.dashboards.check import Answer, execute
+from harness.dashboards.model import Panel
 from harness.dashboards.prometheus_api import PrometheusApi
-from harness.dashboards.window import Window
+from harness.dashboards.window import Window, defaults
 from harness.testing import running_simulator
 from tests.system.browser import assert_whole
 from tests.system.harness_run import Finished, get_engagement, run_command, start_run, update, wait_until, write_trace
@@ -136,6 +137,20 @@ def test_every_query_of_capacity_has_data_after_load_steps(watched: Watched) -> 
     assert problems(answers) == []
     rates = {value for answer in answers if answer.query.legend == "rate" for _, value in answer.series[0].points}
     assert rates == set(RATES)
+
+
+def test_annotations_mark_the_start_and_the_end(watched: Watched) -> None:
+    """The marks of Run stand where measuring began and where the run ended, and nowhere else."""
+    api, panel = PrometheusApi(watched.classic.url), Panel(title="", about="", queries=())
+    window = Window(start_s=watched.start_s, end_s=watched.end_s)
+    marks = {}
+    for annotation in DASHBOARDS["run"].annotations:
+        expr = window.fill(annotation.expr, panel, defaults(DASHBOARDS["run"]))
+        [series] = api.range(expr, window.start_s, window.end_s, window.step_s(panel))
+        marks[annotation.title] = [at_s for at_s, _ in series.points]
+    assert {title: len(moments) for title, moments in marks.items()} == {"measuring begins": 1, "the run ended": 1}
+    assert abs(marks["measuring begins"][0] - watched.measuring_s) < 5
+    assert marks["the run ended"][0] > watched.measuring_s + STEP_S * len(RATES)
 
 
 def test_faults_light_every_error_panel(watched: Watched) -> None:

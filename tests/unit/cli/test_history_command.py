@@ -6,10 +6,13 @@ import csv
 import json
 import runpy
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import pytest
 from click.testing import CliRunner, Result
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from harness.cli.history import history
 from harness.errors import UsageError
@@ -107,3 +110,30 @@ def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(PROFILE)
     with pytest.raises(UsageError, match="give the folder that holds the run folders with --runs"):
         run(tmp_path / "none", "list")
+
+
+def test_openmetrics_tells_each_night_as_it_stood(runs: Path) -> None:
+    """Values in seconds, the band of the nights before, the change at its night, and verdicts, at the runs' starts."""
+    text = run(runs, "export", "--openmetrics").stdout
+    found: dict[tuple[str, ...], list[float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            assert sample.labels.pop("scenario") == "nightly"
+            assert datetime.fromtimestamp(float(sample.timestamp), UTC).hour == 3
+            name = sample.name.removeprefix("harness_history_")
+            found.setdefault((name, *sorted(sample.labels.values())), []).append(sample.value)
+    p95 = "p95(response_time)"
+    values = [round((120 if at > 15 else 100) + WOBBLE[at % 5], 3) for at in range(1, 24)]
+    assert found["value", p95] == pytest.approx([value / 1000 for value in values])
+    assert found["verdict", "INVALID"] == [1]
+    assert len(found["verdict", "PASS"]) == 22
+    assert found["exit_code",] == [5 if at == 3 else 0 for at in range(1, 24)]
+    assert found["change_ratio", p95] == [pytest.approx(0.2, abs=0.01)]
+    # The first five sound nights have no band; then the median of the sound nights before, as sorted lists tell it.
+    sound = [value for at, value in enumerate(values, 1) if at != 3]
+    medians = [median(sound[max(0, night - 14) : night]) for night in range(5, 15)]
+    assert found["baseline", "median", p95][: len(medians)] == pytest.approx([value / 1000 for value in medians])
+    bands = zip(
+        found["baseline", "low", p95], found["baseline", "median", p95], found["baseline", "high", p95], strict=True
+    )
+    assert all(low < centre < high for low, centre, high in bands)
