@@ -7,6 +7,7 @@ import random
 import tomllib
 import zlib
 from collections import defaultdict, deque
+from itertools import pairwise
 from typing import Any
 
 import brotli
@@ -72,7 +73,7 @@ def pieces(splitter: Splitter, data: bytes, cuts: list[int]) -> list[Any]:
     """The pieces of a stream that arrives in parts; their bytes must be the stream."""
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     found = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         found += splitter.feed(data[begin:end])
     found += splitter.finish()
     assert b"".join(piece.raw for piece in found) == data
