@@ -60,6 +60,8 @@ class Tying:
         self._by_vid: dict[str, Chain] = {}
         self._by_line: dict[str, OpenVisit] = {}
         self._shared: set[str] = set()
+        # Clients that were seen to use a connection again.
+        self._reusing: set[str] = set()
         # First calls without ids that may be tried again on another line.
         self._waiting: dict[tuple[str, str, bytes], list[CallOfVisit]] = {}
         self._visitors: dict[str, int] = {}
@@ -174,9 +176,11 @@ class Tying:
         if exchange.line and exchange.line in self._by_line:
             return None
         found = [call for call in waiting if self._is_retry(call, exchange, digest)]
+        if exchange.client in self._reusing:
+            # Where connections are used again, a call on a new one tries nothing again that was answered on another.
+            found = [call for call in found if call.result in _BROKEN]
         if not found:
             return None
-        # A connection that broke cannot be used again, one that brought an answer mostly is.
         best = next((call for call in found if call.result in _BROKEN), found[0])
         self.notes["retries that might be another visitor's"] += len(found) > 1
         return best
@@ -242,6 +246,8 @@ class Tying:
     def _keep(self, visit: OpenVisit, exchange: Exchange) -> None:
         if exchange.line and exchange.line not in self._shared:
             before = self._by_line.get(exchange.line)
+            if before is not None:
+                self._reusing.add(exchange.client)
             if before is not None and before.visitor != visit.visitor:
                 self._shared.add(exchange.line)
                 self.notes["connections that several visitors share"] += 1

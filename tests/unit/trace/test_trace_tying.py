@@ -92,6 +92,18 @@ CASES: dict[str, tuple[list[Exchange], Told]] = {
         [call(0, answer="reset"), call(0.1, answer="reset", line="2", body="other"), call(0.3, gives="V/S", line="3")],
         [("p-000001", 0, [get("fresh", 0)]), ("p-000002", 0.1, [get("fresh", 0, "other")])],
     ),
+    "where connections are used again, a new one is another visitor's after an answer, and a retry after a break": (
+        [call(0, gives="V/S", body="a"), call(1, "V/S", gives="V/S", body="b"),
+         call(2, answer="loading", line="2"), call(2.5, gives="W/T", line="3"),
+         call(3, gives="U/R", line="2"), call(4, answer="reset", line="4", body="r"),
+         call(4.5, gives="Q/P", line="5", body="r")],
+        [
+            ("p-000001", 0, [get("fresh", 0, "a"), get("chain", 0.9, "b")]),
+            ("p-000002", 2, [get("fresh", 0)]),
+            ("p-000003", 2.5, [get("fresh", 0)]),
+            ("p-000004", 4, [get("fresh", 0, "r")]),
+        ],
+    ),
     "another client's call with the same body is no retry": (
         [call(0, answer="reset"), call(0.3, gives="V/S", line="3", client="d")],
         [("p-000001", 0, [get("fresh", 0)]), ("p-000002", 0.3, [get("fresh", 0)])],
