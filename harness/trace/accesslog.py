@@ -85,7 +85,7 @@ class AccessLog:
         pseudonym = lru_cache(maxsize=65_536)(self._pseudonym)
         agent_of = lru_cache(maxsize=65_536)(classify)
         is_asset = lru_cache(maxsize=65_536)(_is_asset)
-        read = self._read
+        read, left_out = self._read, self.left_out
         for source in self._sources:
             name = source_name(source)
             for number, raw in read_lines(source, self._bad, encoding="any"):
@@ -111,7 +111,7 @@ class AccessLog:
                 elif not self._pages:
                     reason = "page view"
                 if reason is not None:
-                    self.left_out[reason] += 1
+                    left_out[reason] += 1
                     continue
                 self.without_agent += logged is None
                 ids = _ids(target)

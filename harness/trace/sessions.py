@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -29,7 +30,7 @@ from harness.units import NS_PER_S
 GAP_NS: Final = 30 * 60 * NS_PER_S
 # A visit never lasts longer than a monitor session lives (contract section 3); also bounds what waits in memory.
 LONGEST_NS: Final = 6 * 3600 * NS_PER_S
-_SORTED_AT_A_TIME: Final = 200_000
+_SORTED_AT_A_TIME: Final = 50_000
 
 
 @dataclass(slots=True)
@@ -154,6 +155,7 @@ def drafts(sessions: Iterable[Session]) -> Iterator[Draft]:
         yield Draft(session.views_ns[0], session.visitor, session.cohort, steps)
 
 
+@lru_cache(maxsize=4096)
 def _request(agent: Agent | None) -> bytes:
     if agent is None:
         return b'{"appType":"EXTERNAL"}'

@@ -153,11 +153,11 @@ def write_loop_trace(path: Path, visits: int, seed: int) -> None:
                 update(think_s) if kind == "update" else {**get_engagement(think_s, kind), "request": body(step)}
             )
         returns = rng.random() < 0.25
-        line = {"visitor": f"u{number}", "at": round(number * 0.05, 3), "cohort": device.lower()}
+        line = {"visitor": f"u{number}", "at": round(number * 0.03, 3), "cohort": device.lower()}
         lines.append({**line, "visit": f"v{number}", "returns": returns, "steps": steps})
         if returns:
             again = [{**get_engagement(identity="return"), "request": body(9)}, update(0.4)]
-            later = {**line, "visit": f"v{number}-2", "at": round(number * 0.05 + 16 + rng.random() / 50, 3)}
+            later = {**line, "visit": f"v{number}-2", "at": round(number * 0.03 + 10 + rng.random() / 50, 3)}
             lines.append({**later, "returns": False, "steps": again})
     lines.sort(key=lambda line: line["at"])
     header = {"harness_trace": 1, "source": "loop", "anonymized": True}

@@ -32,6 +32,9 @@ class LogLine(NamedTuple):
     agent: bytes | None
 
 
+# Half the time of calling the class, for what is made a million times.
+_new = tuple.__new__
+
 # A line that is none raises `NoLogLine` with the reason.
 Reader = Callable[[bytes], LogLine]
 
@@ -42,6 +45,8 @@ class NoLogLine(Exception):
 
 _TEXT: Final = rb'"([^"\\]*(?:\\.[^"\\]*)*)'
 _STAMP: Final = rb"(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d) ([+-]\d{4})"
+_DAY: Final = re.compile(rb"(\d\d)/([A-Za-z]{3})/(\d{4})([+-])(\d\d)(\d\d)")
+_CLOCK: Final = re.compile(rb":(\d\d):(\d\d)")
 _STAMP_ONLY: Final = re.compile(_STAMP)
 # Seconds beyond the year 5000 are milliseconds.
 _FAR_S: Final = 10**11
@@ -127,6 +132,23 @@ def _read_any(line: bytes) -> LogLine:
 
 def read_combined(line: bytes) -> LogLine:
     """A line in combined format, or in common format, which knows no agent."""
+    # The usual line: three texts without an escaped quote, so that quotes alone tell them apart.
+    parts = line.split(b'"')
+    head = parts[0]
+    if len(parts) == 7 and head[-29:-28] == b"[" and head[-2:] == b"] " and b"\\" not in line:
+        status = parts[2][1:4]
+        start_s = _minute_s(head[-28:-11], head[-7:-2])
+        second = head[-10:-8]
+        if start_s is not None and status.isdigit() and second.isdigit():
+            method, _, rest = parts[1].partition(b" ")
+            target = rest.partition(b" ")[0]
+            at_ns = (start_s + int(second)) * NS_PER_S
+            return _new(LogLine, (head.partition(b" ")[0], at_ns, method, target, status, parts[5]))
+    return _read_odd(line)
+
+
+def _read_odd(line: bytes) -> LogLine:
+    """Any line in combined or common format."""
     match = _COMBINED.match(line)
     if match is None:
         raise NoLogLine('not in combined log format: address ident user [time] "request" status size "referer" "agent"')
@@ -278,15 +300,20 @@ def iso_ns(text: str) -> int | None:
 @lru_cache(maxsize=4096)
 def _minute_s(minute: bytes, zone: bytes) -> int | None:
     """Seconds since 1970 of `17/May/2015:10:05` in a zone such as `+0200`; None when there is no such month or year."""
-    month = _MONTHS.get(minute[3:6])
-    if month is None:
+    clock = _CLOCK.fullmatch(minute, 11)
+    day_s = _day_s(minute[:11], zone)
+    return None if clock is None or day_s is None else day_s + int(clock[1]) * 3600 + int(clock[2]) * 60
+
+
+@lru_cache(maxsize=1024)
+def _day_s(day: bytes, zone: bytes) -> int | None:
+    form = _DAY.fullmatch(day + zone)
+    month = _MONTHS.get(form[2]) if form is not None else None
+    if form is None or month is None or (year := int(form[3])) < 1970:
         return None
-    year = int(minute[7:11])
-    if year < 1970:
-        return None
-    clock = (year, month, int(minute[:2]), int(minute[12:14]), int(minute[15:17]), 0)
-    offset_s = (int(zone[1:3]) * 60 + int(zone[3:5])) * 60
-    return timegm(clock) + (offset_s if zone[:1] == b"-" else -offset_s)
+    offset_s = (int(form[5]) * 60 + int(form[6])) * 60
+    start_s = timegm((year, month, int(form[1]), 0, 0, 0))
+    return start_s + (offset_s if form[4] == b"-" else -offset_s)
 
 
 def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> Any:
