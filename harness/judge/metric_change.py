@@ -127,10 +127,9 @@ def _beyond(metric: Metric, seconds: tuple[Seconds, Seconds], was: Sample, now: 
 
 def paired(metric: Metric, pairs: Sequence[tuple[Seconds, Seconds]]) -> Found:
     """The mean change over pairs, with their spread as its error."""
-    rng = Random("paired")
     sides: list[tuple[float, float]] = []
     for base, new in pairs:
-        was, now = (sample(metric, side, rng) for side in (base, new))
+        was, now = (sample(metric, side, None) for side in (base, new))
         lacking = was.lacking or now.lacking
         if was.value is None or now.value is None or lacking:
             return Found(metric=metric, lacking=f"a run has {lacking or 'nothing'}")

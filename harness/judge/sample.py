@@ -71,8 +71,11 @@ def seconds_of(slices: Mapping[int, Snapshot], first: int, end: int) -> list[Sna
     return [*seconds[:-1], Snapshot.merged([seconds[-1], *drain])] if drain else seconds
 
 
-def sample(metric: Metric, seconds: Seconds, rng: Random) -> Sample:
-    """The metric over the measured seconds (see `seconds_of`). Raises `UsageError` for one that cannot be compared."""
+def sample(metric: Metric, seconds: Seconds, rng: Random | None) -> Sample:
+    """The metric over the measured seconds (see `seconds_of`). Raises `UsageError` for one that cannot be compared.
+
+    Without an `rng` nothing is drawn: the error stays unknown, and how many seconds there are does not matter.
+    """
     # A maximum has no error, and chain events are no share of anything.
     if metric.function in ("max", "chain"):
         raise UsageError(f"metric '{metric.text}': a {metric.function} cannot be compared; take a quantile or a ratio")
@@ -127,40 +130,44 @@ def _fraction(metric: Metric, snapshot: Snapshot) -> tuple[float, float]:
             return snapshot.total(metric.subject, metric.op, metric.cohort), 1
 
 
-def _share(parts: Sequence[tuple[float, float]], rng: Random) -> Sample:
+def _share(parts: Sequence[tuple[float, float]], rng: Random | None) -> Sample:
     hits, base = (sum(column) for column in zip(*parts, strict=True))
     if not base:
         return Sample(value=None, count=0, lacking="nothing was measured")
     ratio = hits / base
+    lacking = _lacking(len(parts), int(base), _MIN_BASE, rng)
+    if rng is None:
+        return Sample(value=ratio, count=int(base), lacking=lacking)
     blocks = Blocks(len(parts), block_length([hit - ratio * tried for hit, tried in parts]), rng)
     drawn = zip(blocks.totals([hit for hit, _ in parts]), blocks.totals([tried for _, tried in parts]), strict=True)
     error = blocks.error([hit / tried for hit, tried in drawn if tried])
     middle = (hits + 2) / (base + 4)
     error = max(error, sqrt(middle * (1 - middle) / (base + 4)))
-    lacking = _lacking(len(parts), int(base), _MIN_BASE)
     return Sample(value=ratio, count=int(base), error=error, degrees=blocks.degrees, lacking=lacking)
 
 
-def _quotient(parts: Sequence[tuple[float, float]], rng: Random, *, events: bool) -> Sample:
+def _quotient(parts: Sequence[tuple[float, float]], rng: Random | None, *, events: bool) -> Sample:
     above, below = (sum(column) for column in zip(*parts, strict=True))
     if not below or not above:
         return Sample(value=None, count=int(below), lacking="nothing was measured")
     value = above / below
+    count = int(above if events else below)
+    lacking = _lacking(len(parts), count, _MIN_BASE, rng)
+    if rng is None:
+        return Sample(value=value, count=count, lacking=lacking)
     blocks = Blocks(len(parts), block_length([up - value * down for up, down in parts]), rng)
     drawn = zip(blocks.totals([up for up, _ in parts]), blocks.totals([down for _, down in parts]), strict=True)
     error = max(blocks.error([log(up / down) for up, down in drawn if up and down]), _RESOLUTION)
-    count = int(above if events else below)
-    lacking = _lacking(len(parts), count, _MIN_BASE)
     return Sample(value=value, count=count, error=error, degrees=blocks.degrees, lacking=lacking)
 
 
-def _lacking(seconds: int, count: int, wanted: int) -> str:
-    if seconds < MIN_SECONDS:
+def _lacking(seconds: int, count: int, wanted: int, rng: Random | None) -> str:
+    if rng is not None and seconds < MIN_SECONDS:
         return f"{seconds} measured seconds, {MIN_SECONDS} are needed"
     return f"{count} values, {wanted} are needed" if count < wanted else ""
 
 
-def _quantile(metric: Metric, seconds: Seconds, rng: Random) -> Sample:
+def _quantile(metric: Metric, seconds: Seconds, rng: Random | None) -> Sample:
     q = metric.q or 0.5
     waits = [_waits(metric, snapshot) for snapshot in seconds]
     ended, censored, never = (Histogram.merged(column) for column in zip(*waits, strict=True))
@@ -168,9 +175,11 @@ def _quantile(metric: Metric, seconds: Seconds, rng: Random) -> Sample:
     if not count:
         return Sample(value=None, count=0, lacking="nothing was measured")
     value = time_to_event_quantile(ended, censored, never, q) if censored.count else _ranked(ended, never.count, q)
-    lacking = _lacking(len(seconds), count, ceil(TAIL_SAMPLES / min(1 - q, q) - 1e-6))
+    lacking = _lacking(len(seconds), count, ceil(TAIL_SAMPLES / min(1 - q, q) - 1e-6), rng)
     if value is None:
         return Sample(value=inf, count=count, lacking=lacking)
+    if rng is None:
+        return Sample(value=float(value), count=count, lacking=lacking)
     index = bucket_of(value)
     below = [sum(n for bucket, n in held.counts.items() if bucket <= index) for held, _, _ in waits]
     sizes = [held.count + cut.count + refused.count for held, cut, refused in waits]
