@@ -249,6 +249,7 @@ def test_a_stopped_worker_with_leases_outstanding_loses_nothing(tmp_path: Path) 
     assert summary["visits"]["completed"] + summary["visits"]["dropped"] == 200
     assert log.report["duplicates"] == []
     assert "loop_stall" in failed_checks(summary), "the standstill is the instrument's fault, and said to be"
+    assert "  loop_stall: " in finished.stdout.splitlines()[0]
 
 
 def test_a_killed_worker_is_named_with_its_visits_and_the_run_is_invalid(tmp_path: Path) -> None:
@@ -271,6 +272,7 @@ def test_a_killed_worker_is_named_with_its_visits_and_the_run_is_invalid(tmp_pat
     assert lost["worker"] == row["id"]
     assert len(set(lost["visits"])) == row["lost"] == summary["visits"]["lost"] > 0
     assert "workers_lost" in failed_checks(summary)
+    assert "  workers_lost: 1" in finished.stdout.splitlines()[0]
     assert summary["visits"]["completed"] == 250 - row["lost"]
     # What was dealt again had not been begun by the dead.
     assert log.report["duplicates"] == []
