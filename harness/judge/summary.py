@@ -196,7 +196,8 @@ def _generator(
         **_known(
             cpu_s=run.cpu_s,
             attempts_per_cpu_s=whole.total("attempts") / run.cpu_s if run.cpu_s else None,
-            cpu_wait_max_ratio=None if waited_ns is None else round(waited_ns / NS_PER_S, 6),
+            # A second that was closed late holds more than a second's wait.
+            cpu_wait_max_ratio=None if waited_ns is None else min(round(waited_ns / NS_PER_S, 6), 1.0),
             loop_stall_max_ms=milliseconds(max((ns for ns in stalls if ns is not None), default=None)),
             cpu_max_ratio=max(busiest, default=None),
         ),
