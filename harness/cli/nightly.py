@@ -18,8 +18,12 @@ from harness.errors import ExitCode, InternalError, UsageError
 from harness.store.layout import JUNIT, MARKDOWN, REPORT, SUMMARY
 
 if TYPE_CHECKING:
+    from harness.config.model import Regression
     from harness.config.resolve import Settled
-    from harness.judge.nights import Standing
+    from harness.judge.compare import Comparison
+    from harness.judge.metric import Followed
+    from harness.judge.nights import KnownChange, Night, Standing
+    from harness.store.history import Entry
     from harness.store.stored_run import StoredRun
 
 _REPORTS = {REPORT: "html", JUNIT: "junit", MARKDOWN: "md"}
@@ -148,9 +152,49 @@ def _judge(summary: dict[str, Any], runs: Path, settled: Settled, leave_out: str
     known = [change for change in known if change.run_id in ids]
     standings = [stand(tonight, earlier, known, metric, rules, Random(f"changes/{metric.text}")) for metric in metrics]
     checks = [check for standing in standings for check in standing.checks()]
+    comparison = _beside_the_latest(runs, entry, earlier, known, metrics[0], rules)
+    if comparison is not None:
+        summary["comparison"] = comparison.to_obj()
+        if all(standing.gate is None for standing in standings):
+            # Too short a history to judge by: two runs are better than nothing.
+            checks += comparison.checks()
     summary["verdict"] = extended(summary["verdict"], checks)
     summary["history"] = history_block(entry.series, tonight, earlier, standings, rules)
     return standings
+
+
+def _beside_the_latest(
+    runs: Path,
+    entry: Entry,
+    earlier: Sequence[Night],
+    known: Sequence[KnownChange],
+    metric: Followed,
+    rules: Regression,
+) -> Comparison | None:
+    """The run compared, second by second, with the latest one of the baseline; None when there is none to compare."""
+    from harness.judge.compare import compare
+    from harness.judge.nights import baseline
+    from harness.store.compared import compared_run
+    from harness.store.history import History
+
+    chosen = baseline(earlier, known, metric, rules)
+    if not chosen or entry.status not in ("PASS", "FAIL"):
+        return None
+    with History.open(runs) as history:
+        base = history.entry(chosen[-1].run_id)
+    try:
+        # Another version of ours or another host is told, and no reason not to look.
+        return compare(
+            compared_run(runs / base.folder),
+            compared_run(runs / entry.folder),
+            metrics=rules.metrics,
+            min_effect=rules.min_effect,
+            alpha=rules.alpha,
+            force=("versions", "host"),
+        )
+    except UsageError as error:
+        click.echo(f"harness: not compared with run {base.run_id}: {error}", err=True)
+        return None
 
 
 def _confirmed(first: _Tried, second: _Tried, runs: Path) -> _Tried:

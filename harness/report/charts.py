@@ -47,7 +47,8 @@ class Line(msgspec.Struct):
 
 
 class Chart(msgspec.Struct):
-    """A drawing: `x` is "time" (s), "percentile" (1 / (1 - q)) or "night" (its place, named by `labels`).
+    """A drawing: `x` is "time" (s), "percentile" (1 / (1 - q)), "wait" (ms) or "night" (its place, named by
+    `labels`).
 
     `gaps` are spans of x that are marked by a band.
     """
@@ -67,7 +68,7 @@ class Chart(msgspec.Struct):
     def rows(self) -> list[list[str]]:
         """The chart as a table: head row, then at most `TABLE_ROWS` evenly chosen rows of text."""
         step = max(1, -(-len(self.x) // TABLE_ROWS))
-        first = {"time": "second", "night": "night"}.get(self.kind, "percentile")
+        first = {"time": "second", "night": "night", "wait": "ms"}.get(self.kind, "percentile")
         head = [first, *(line.label for line in self.lines)]
         body = [
             [
@@ -81,7 +82,7 @@ class Chart(msgspec.Struct):
     def _place(self, at: int, x: float) -> str:
         if self.kind == "night":
             return self.labels[at]
-        return number(x) if self.kind == "time" else f"{number(100 * (1 - 1 / x))} %"
+        return number(x) if self.kind in ("time", "wait") else f"{number(100 * (1 - 1 / x))} %"
 
 
 def percentile_curve(histogram: Histogram) -> list[tuple[float, float]]:
@@ -222,6 +223,37 @@ def _percentiles(curves: Mapping[str, Curve]) -> Chart:
         lines=_lines(lines),
         kind="percentile",
     )
+
+
+def waiting_chart(summary: Mapping[str, Any]) -> list[Chart]:
+    """The curve of time to available, where the summary has one: shares available, with their interval, and refused."""
+    curve = (summary.get("time_to_available") or {}).get("curve") or []
+    if len(curve) < 2:
+        return []
+
+    def shares(pick: Callable[[Mapping[str, Any]], float | None]) -> list[float | None]:
+        return [None if (value := pick(point)) is None else 100 * value for point in curve]
+
+    lines = [
+        Line("available", "green", shares(lambda point: point["available_ratio"])),
+        Line("95 % interval, low", "grey", shares(lambda point: point["ci95"][0]), (2, 3)),
+        Line("95 % interval, high", "grey", shares(lambda point: point["ci95"][1]), (2, 3)),
+        Line("never available", "red", shares(lambda point: point["never_ratio"]), (6, 4)),
+    ]
+    return [
+        Chart(
+            key="waiting",
+            section="times",
+            title="Time to available",
+            caption="Share of steps that were available, or never would be, so long after they were first due; those "
+            "cut off count for as long as they were watched.",
+            unit="%",
+            # The axis is logarithmic, so nothing may stand at zero.
+            x=[max(point["at_ms"], 0.001) for point in curve],
+            lines=_lines(lines),
+            kind="wait",
+        )
+    ]
 
 
 def _layers(series: Sequence[Mapping[str, Any]], key: str, colours: Mapping[str, str]) -> list[Line]:

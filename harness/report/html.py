@@ -20,8 +20,8 @@ import msgspec
 import orjson
 from markupsafe import Markup
 
-from harness.report.charts import Chart, Curve, charts
-from harness.report.comparison import history_charts
+from harness.report.charts import Chart, Curve, charts, waiting_chart
+from harness.report.nights import history_charts
 from harness.report.story import tell
 from harness.report.words import clean, integer, number, percent, percentile
 
@@ -42,7 +42,8 @@ def render_html(
     `charts.percentile_curve`; without them the percentiles of the summary are drawn. `notes`: warnings about the run,
     such as why it is partial.
     """
-    drawn = [*charts(series, _curves_of(summary) if curves is None else curves), *history_charts(summary)]
+    curves = _curves_of(summary) if curves is None else curves
+    drawn = [*charts(series, curves), *waiting_chart(summary), *history_charts(summary)]
     script = _file("vendor/uPlot.iife.min.js") + "\n" + _file("page/report.js")
     return _template().render(
         story=tell(summary),

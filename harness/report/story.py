@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.judge.check import quantity as judged_quantity
-from harness.report.comparison import comparison_section
 from harness.report.exemplars import exemplars_section
+from harness.report.nights import comparison_section
 from harness.report.parts import Section, Story, Table
 from harness.report.words import (
     MEASURES,

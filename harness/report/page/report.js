@@ -32,8 +32,8 @@
   };
 
   const draw = (chart, place, width) => {
-    const rare = chart.kind === "percentile", nights = chart.kind === "night";
-    const where = v => v == null ? "–" : rare ? percentile(v) : nights ? chart.labels[v] ?? "" : clock(v);
+    const rare = chart.kind === "percentile", nights = chart.kind === "night", waits = chart.kind === "wait";
+    const where = v => v == null ? "–" : rare ? percentile(v) : nights ? chart.labels[v] ?? "" : waits ? `${quantity(v)} ms` : clock(v);
     const order = chart.stacked ? chart.lines.map((_, i) => i).reverse() : chart.lines.map((_, i) => i);
     const heights = chart.stacked ? stack(chart.lines) : chart.lines.map(line => line.values);
     const axis = {stroke: colour("soft"), grid: {stroke: colour("grid"), width: 1}, ticks: {stroke: colour("grid"), width: 1}, font: "12px system-ui, sans-serif"};
@@ -41,7 +41,7 @@
       width, height: HEIGHT,
       cursor: {y: false, points: {size: 6}},
       scales: {
-        x: {time: false, distr: rare ? 3 : 1},
+        x: {time: false, distr: rare || waits ? 3 : 1},
         y: rare ? {distr: 3} : nights ? {} : {range: (u, low, high) => [0, high > 0 ? high * 1.05 : 1]},
       },
       axes: [
@@ -50,7 +50,7 @@
       ],
       hooks: {drawAxes: [marks(chart)]},
       series: [
-        {label: rare ? "percentile" : nights ? "night" : "time", value: (u, v) => where(v)},
+        {label: rare ? "percentile" : nights ? "night" : waits ? "waited" : "time", value: (u, v) => where(v)},
         ...order.map(i => {
           const line = chart.lines[i], stroke = colour(line.colour);
           return {

@@ -1,4 +1,4 @@
-"""The chapter of comparison: the run beside the nights before it, and its charts."""
+"""The chapter of comparison: the run beside the nights before it and beside one of them, and its charts."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from harness.report.charts import Chart, Line
 from harness.report.parts import Section, Table
 from harness.report.words import NOTHING, clean, integer, number, quantity
 
+_PAIR_HEADS = ("", "metric", "change", "95 % interval", "then", "now")
 _HEADS = ("", "metric", "change", "tonight", "median", "limit", "nights")
 
 
 def comparison_section(summary: Mapping[str, Any]) -> list[Section]:
     """The chapter, or nothing when the run was compared with nothing."""
-    history, confirms = summary.get("history"), summary.get("confirms")
-    if history is None and confirms is None:
+    history, confirms, pair = (summary.get(key) for key in ("history", "confirms", "comparison"))
+    if history is None and confirms is None and pair is None:
         return []
     lead, tables = [], []
     if confirms is not None:
@@ -30,7 +31,28 @@ def comparison_section(summary: Mapping[str, Any]) -> list[Section]:
         if changes:
             heads = ("id", "metric", "state", "direction", "begins with", "before", "after")
             tables.append(Table("Changes of the level", heads, changes, texts=5))
+    if pair is not None:
+        lead.append(f"Beside run {clean(', '.join(pair['base']))}, second by second: {clean(pair['message'])}.")
+        rows = [_pair_row(change) for change in pair["changes"]]
+        if rows:
+            tables.append(Table("Against the latest baseline run", _PAIR_HEADS, rows, texts=4))
     return [Section("comparison", "Comparison", lead, tables)]
+
+
+def _pair_row(change: Mapping[str, Any]) -> list[str]:
+    points = change["scale"] == "points"
+
+    def effect(value: float | None) -> str:
+        return NOTHING if value is None else f"{100 * value:+.3g} {'points' if points else '%'}"
+
+    low, high = change["ci95"] or (None, None)
+    return [
+        clean(change["outcome"].replace("_", " ")),
+        clean(change["metric"]),
+        effect(change["effect"]),
+        NOTHING if low is None else f"{effect(low)} to {effect(high)}",
+        *(quantity(change[side], change["unit"]) for side in ("base", "new")),
+    ]
 
 
 def _row(metric: Mapping[str, Any]) -> list[str]:
