@@ -127,9 +127,17 @@ def _checks(title: str, checks: Sequence[Mapping[str, Any]]) -> list[Table]:
 
 
 def _verdict(checks: Sequence[Mapping[str, Any]]) -> Section:
-    held = sum(1 for check in checks if check["ok"])
-    lead = f"{held} of {len(checks)} thresholds hold." if checks else "No threshold was given."
-    return Section("verdict", "Verdict", [lead], _checks("Thresholds", checks))
+    regressions = [check for check in checks if check["kind"] == "regression"]
+    thresholds = [check for check in checks if check["kind"] != "regression"]
+    lead = [f"{_held(thresholds)} thresholds hold." if thresholds else "No threshold was given."]
+    if regressions:
+        lead.append(f"{_held(regressions)} comparisons with earlier runs hold.")
+    tables = [*_checks("Thresholds", thresholds), *_checks("Comparisons", regressions)]
+    return Section("verdict", "Verdict", lead, tables)
+
+
+def _held(checks: Sequence[Mapping[str, Any]]) -> str:
+    return f"{sum(1 for check in checks if check['ok'])} of {len(checks)}"
 
 
 def _instrument(summary: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> Section:

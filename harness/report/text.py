@@ -25,13 +25,8 @@ def render_text(summary: Mapping[str, Any], *, max_errors: int = 8) -> str:
     lines = [clean("  ".join(part for part in (story.status, story.run_id, story.cause) if part), WIDTH)]
     lines += _wrapped(story.about)
     lines += [line for reason in story.why for line in _wrapped(reason)]
-    thresholds = story.section("verdict").tables
-    if thresholds:
-        lines += [
-            "",
-            "Thresholds",
-            *table_lines(Table("", ("", "", "", ""), [row[:4] for row in thresholds[0].rows], texts=4)),
-        ]
+    for table in story.section("verdict").tables:
+        lines += ["", table.title, *table_lines(Table("", ("", "", "", ""), [row[:4] for row in table.rows], texts=4))]
     told = {section.key for section in story.sections}
     for key in (key for key in _ORDER if key in told):
         lines += ["", *_section(story, key, max_errors)]
