@@ -42,6 +42,7 @@ _PSEUDONYM_FORMS: Final = re.compile(
     + rb"|\+999(?: [0-9]{3}){4}|2(?:4[0-9]|5[0-5])(?:\.[0-9]{1,3}){3}|2001:db8:[0-9a-f:]+"
 )  # fmt: skip
 _COARSE_NUMBER: Final = re.compile(rb"-?(?:[0-9]{1,5}(?:\.[0-9]+)?|[1-9]0*(?:\.0)?|[1-9](?:\.0)?[eE][-+]?[0-9]+)")
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{6}|[0-9][eE]")
 _WORD: Final = re.compile(r"\w+")
 _SEPARATORS: Final = re.compile(r"[\s().+/-]+")
 _GRAM: Final = 4
@@ -74,11 +75,18 @@ class KeptTexts:
     def note(self, line: bytes) -> None:
         """Take the next line that was written, from the header on."""
         self._line += 1
-        for text, number in set(_LITERALS.findall(line)):
-            if number:
-                if not _COARSE_NUMBER.fullmatch(number):
+        # Without a backslash every second part between quotation marks is a text, and numbers stand in the others.
+        parts = line.split(b'"')
+        texts = set(parts[1::2])
+        if b"\\" in line or _LONG_NUMBER.search(b" ".join(parts[::2])):
+            texts = set()
+            for text, number in _LITERALS.findall(line):
+                if not number:
+                    texts.add(text)
+                elif not _COARSE_NUMBER.fullmatch(number):
                     self._kept.setdefault(number.decode(), self._line)
-            elif text not in self._settled and not _PSEUDONYM_FORMS.fullmatch(text):
+        for text in texts - self._settled:
+            if not _PSEUDONYM_FORMS.fullmatch(text):
                 self._settled.add(text)
                 self._settle(text)
 
