@@ -57,7 +57,9 @@ def _rules(settled: Settled, config: dict[str, Any]) -> tuple[tuple[str, ...], V
     """Thresholds and limits to judge by: those given now, else those that the run was started with."""
     thresholds: Any = settled.values["thresholds"] or config.get("thresholds", ())
     if settled.values["profile"] is None:
-        return tuple(thresholds), msgspec.convert(config.get("validity", {}), ValidityLimits)
+        limits = msgspec.convert(config.get("validity", {}), ValidityLimits)
+        return tuple(thresholds), limits.tolerating(config.get("tolerate_worker_loss", 0))
     names = msgspec.structs.fields(ValidityLimits)
-    limits = {item.name: settled.values[f"validity.{item.name}"] for item in names}
-    return tuple(thresholds), msgspec.convert(limits, ValidityLimits)
+    given = {item.name: settled.values[f"validity.{item.name}"] for item in names}
+    limits = msgspec.convert(given, ValidityLimits)
+    return tuple(thresholds), limits.tolerating(int(str(settled.values["tolerate_worker_loss"])))

@@ -13,8 +13,6 @@ from random import Random
 from time import monotonic_ns
 from typing import Any
 
-import msgspec
-
 import harness
 from harness.cli.run_metrics import RunMetrics
 from harness.config.build import public_config
@@ -316,9 +314,7 @@ class MasterRun:
             workers=[_worker_facts(member) for member in conductor.everyone()],
             rng=Random(f"bootstrap/{config.seed}"),
         )
-        limits = msgspec.structs.replace(
-            config.validity, workers_lost=max(config.validity.workers_lost, config.tolerate_worker_loss)
-        )
+        limits = config.validity.tolerating(config.tolerate_worker_loss)
         slices = [snapshot for _, snapshot in self._kept]
         summary["verdict"] = judge(summary, self._measured, thresholds=self._thresholds, limits=limits, slices=slices)
         return summary

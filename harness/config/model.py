@@ -31,6 +31,10 @@ class ValidityLimits(msgspec.Struct, frozen=True, kw_only=True):
     workers_lost: int = 0
     drift_ratio: float | None = None
 
+    def tolerating(self, workers_lost: int) -> ValidityLimits:
+        """These limits, with so many lost workers accepted at least (`--tolerate-worker-loss`)."""
+        return msgspec.structs.replace(self, workers_lost=max(self.workers_lost, workers_lost))
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Guard-rails that each worker and the master keep (profile table `[limits]`); None means no limit."""

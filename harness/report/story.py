@@ -48,6 +48,8 @@ _WORKER = {
     "lost": "lost",
     "revoked": "revoked",
     "clock_offset_ms": "clock offset ms",
+    "clock_error_ms": "± ms",
+    "clock_drift_ms": "drift ms",
     "cpu_s": "CPU s",
     "rss_max_mb": "RSS MB",
 }
@@ -140,6 +142,20 @@ def _held(checks: Sequence[Mapping[str, Any]]) -> str:
     return f"{sum(1 for check in checks if check['ok'])} of {len(checks)}"
 
 
+def _losses(summary: Mapping[str, Any], generator: Mapping[str, Any]) -> list[str]:
+    """What the reader must know about the load besides the checks: workers lost, tolerated or not, and ceilings met."""
+    said = []
+    if generator.get("workers_lost"):
+        visits = summary.get("visits", {}).get("lost", 0)
+        said.append(
+            f"Workers lost: {generator['workers_lost']}, and with them {visits} visits (journal.jsonl has them)."
+        )
+    if generator.get("held"):
+        held = ", ".join(f"{clean(limit)} {integer(n)}" for limit, n in sorted(generator["held"].items()))
+        said.append(f"Held back by the profile's limits: {held}.")
+    return said
+
+
 def _instrument(summary: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> Section:
     rates, generator = summary.get("rates", {}), summary.get("generator", {})
     held = sum(1 for check in checks if check["ok"])
@@ -160,6 +176,7 @@ def _instrument(summary: Mapping[str, Any], checks: Sequence[Mapping[str, Any]])
         }
         known = ", ".join(f"{label} {value}" for label, value in facts.items() if value != NOTHING)
         lead.append(f"{known[:1].upper()}{known[1:]}.")
+        lead += _losses(summary, generator)
     rows = [[number(worker.get(key)) for key in _WORKER] for worker in summary.get("workers", [])]
     workers = [Table("Workers", tuple(_WORKER.values()), rows)] if rows else []
     return Section("instrument", "Instrument", lead, _checks("Validity", checks), workers)
