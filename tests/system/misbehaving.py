@@ -150,6 +150,10 @@ class _Server:
                 return None
             received += data
         head = received[: end + 2]
+        if head.startswith(b"HEAD "):
+            # The command's probe is not a call.
+            sock.sendall(reply(b""))
+            return None
         length, attempt = _LENGTH.search(head), _ATTEMPT.search(head)
         assert length is not None
         assert attempt is not None
