@@ -3,6 +3,9 @@
 SIGTERM asks the worker to leave in good order: what it has not begun goes to others, what is open is finished, and only
 then does the process end (a second one ends it at once). A worker that hears nothing from its master, neither from
 the harness nor from Locust, stops playing within 3 s (house: fencing) and ends after its patience, with an error.
+
+Locust's master moves users whenever a worker comes or goes, and each time every worker would build Locust's argument
+parser anew for each of Locust's options: more than a second in which no visit is played (`spare_the_loop`).
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 
 import gevent
 import msgspec
+from locust import argument_parser
 from locust.runners import WorkerRunner
 
 from harness.errors import ExitCode, UsageError
@@ -72,6 +76,7 @@ def attach_worker(environment: Any, runner: WorkerRunner) -> WorkerNode:
         sys.stderr.write(f"harness: error: the master has been silent for {patience_s:g} s: this worker ends\n")
         _end(environment, runner, ExitCode.INVALID)
 
+    spare_the_loop()
     patience_s = patience(os.environ)
     tell = _notes(os.environ.get(NOTES_FD))
     node = WorkerNode(send, LocustSide(environment), tell, capacity(os.environ))
@@ -81,6 +86,12 @@ def attach_worker(environment: Any, runner: WorkerRunner) -> WorkerNode:
     gevent.spawn(watch)
     tell({"event": "joined"})
     return node
+
+
+def spare_the_loop() -> None:
+    """Lets Locust find out its own options once, now, and not some eighty times with every message about users."""
+    defaults = argument_parser.default_args_dict()
+    argument_parser.default_args_dict = lambda: dict(defaults)
 
 
 def capacity(environment: Mapping[str, str]) -> float:

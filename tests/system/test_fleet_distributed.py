@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -280,3 +282,19 @@ def test_nothing_leaves_when_the_name_begins_to_lead_elsewhere(tmp_path: Path) -
     assert code == REFUSED, locust.explain()
     assert len(seen.calls) > 10
     assert reached(found) == {"127.0.0.1"}
+
+
+def test_a_message_about_users_does_not_build_locusts_parser_again(tmp_path: Path) -> None:
+    """What Locust asks eighty times whenever a worker comes or goes is answered from memory, with the same answer."""
+    script = (
+        "from locust import argument_parser as ap\n"
+        "from harness.fleet.attached import spare_the_loop\n"
+        "before, built = ap.default_args_dict(), []\n"
+        "spare_the_loop()\n"
+        "setup = ap.setup_parser_arguments\n"
+        "ap.setup_parser_arguments = lambda parser: (built.append(parser), setup(parser))\n"
+        "assert [ap.default_args_dict() for _ in range(80)] == [before] * 80\n"
+        "print(len(before) > 50, len(built))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout.strip()) == (0, "True 0"), ended.stderr
