@@ -14,6 +14,7 @@ from time import monotonic_ns
 from typing import Any
 
 import harness
+from harness.bench.machine import machine
 from harness.cli.run_metrics import RunMetrics
 from harness.config.build import public_config
 from harness.config.model import RunConfig
@@ -112,7 +113,12 @@ class MasterRun:
             "seed": config.seed,
             "trace_digest": config.trace_digest,
             "labels": config.labels,
-            "host": {"system": f"{uname.sysname} {uname.release}", "machine": uname.machine, "cores": os.cpu_count()},
+            "host": {
+                "system": f"{uname.sysname} {uname.release}",
+                "machine": uname.machine,
+                "processor": str(machine()["model"]),
+                "cores": os.cpu_count(),
+            },
         }
 
     # Observer of the conductor
