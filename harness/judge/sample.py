@@ -178,6 +178,7 @@ def _quantile(metric: Metric, seconds: Seconds, rng: Random | None) -> Sample:
     lacking = _lacking(len(seconds), count, ceil(TAIL_SAMPLES / min(1 - q, q) - 1e-6), rng)
     if value is None:
         return Sample(value=inf, count=count, lacking=lacking)
+    value = max(value, 1)  # a lag of nothing has no logarithm
     if rng is None:
         return Sample(value=float(value), count=count, lacking=lacking)
     index = bucket_of(value)

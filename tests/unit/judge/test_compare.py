@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import log
+from random import Random
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.judge.compare import Comparison, compare, compare_pairs
+from harness.measure.histogram import Histogram
 from tests.unit.judge.runs import made_run
 
 P95 = "p95(response_time)"
@@ -168,3 +170,37 @@ def test_too_few_valid_pairs() -> None:
     answer = compare_pairs(pairs, metrics=[P95])
     assert (answer.status, answer.exit_code) == ("INVALID", 5)
     assert answer.message == "2 valid pairs, 3 are needed; INVALID in itself: n2"
+
+
+def test_waits_that_were_cut_off_are_compared_by_incidence() -> None:
+    """With a third of the waits cut off, 30 % longer waits are found by their median, and the estimate is near."""
+    base, slow = (made_waits(seed, middle_ms) for seed, middle_ms in ((1, 100.0), (2, 130.0)))
+    change = only(compare(base, slow, metrics=["p50(time_to_available)"]))
+    assert change.outcome == "worse"
+    assert change.ci95[0] < 0.3 < change.ci95[1]
+    assert only(compare(base, made_waits(3, 100.0), metrics=["p50(time_to_available)"])).outcome in ("same", "unclear")
+
+
+def made_waits(seed: int, middle_ms: float) -> Any:
+    """A minute of 50 lognormal waits a second, each followed for a uniform time, and one in twenty refused."""
+    rng, run = Random(seed), made_run(seed)
+    for snapshot in run.slices.values():
+        held = {suffix: Histogram() for suffix in ("", "_censored", "_never")}
+        for _ in range(50):
+            wait, look = rng.lognormvariate(log(middle_ms), 0.8), rng.random() * 400
+            kind = "_censored" if look < wait else "_never" if rng.random() < 0.05 else ""
+            held[kind].add(int(min(wait, look) * 1_000_000))
+        for suffix, histogram in held.items():
+            snapshot.histograms[f"time_to_available{suffix}", "get_engagement", "mobile", "ok"] = histogram
+    return run
+
+
+def test_a_lag_of_nothing_is_comparable() -> None:
+    """Metrics whose values are 0 have no logarithm and are compared all the same."""
+    runs = made_run(1), made_run(2)
+    for run in runs:
+        for snapshot in run.slices.values():
+            lag = Histogram()
+            lag.add(0, 50)
+            snapshot.histograms["dispatch_lag", "get_engagement", "mobile", "ok"] = lag
+    assert only(compare(*runs, metrics=["p50(dispatch_lag)"])).outcome == "same"
