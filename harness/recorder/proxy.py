@@ -307,7 +307,6 @@ class _Service(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        transport.set_write_buffer_limits(high=4 * MAX_BODY_BYTES)
 
     def data_received(self, data: bytes) -> None:
         self._caller.replied(data)

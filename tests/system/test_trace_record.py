@@ -115,6 +115,20 @@ def test_bytes_pass_as_they_are(tmp_path: Path) -> None:
             assert heard == [each.replace(b"\r\nhOsT: proxy.example\r\n", host) for each in sent]
 
 
+def test_large_bodies_pass_and_are_not_kept(tmp_path: Path) -> None:
+    """Bodies of 12 MB pass whole in both directions; such a call is no step, and that is counted."""
+    body = '{"a":"' + "x" * 12_000_000 + '"}'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 12000000\r\n\r\n" + b"y" * 12_000_000
+    small = (b"{}", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    with scripted((b'x"}', answer), small) as (port, heard), recorder(f"http://127.0.0.1:{port}", tmp_path) as running:
+        assert conversation(running.port, post(f"{BASE}/?v=1.0", body)) == answer
+        assert conversation(running.port, post(f"{BASE}/?v=1.0", "{}")) == small[1]
+        finished = running.stop()
+    assert heard[0].endswith(body.encode())
+    assert "left out: 1 body that is no JSON object" in finished.stderr, finished.explain()
+    assert len(visits_of(running.out)) == 1
+
+
 def test_tls_to_the_service_below_a_path(tmp_path: Path) -> None:
     """The service may speak TLS and lie below a path: its certificate is verified, its path put before the caller's."""
     from harness.sim.tls import self_signed
