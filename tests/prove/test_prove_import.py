@@ -79,7 +79,9 @@ def test_a_million_log_lines(tmp_path: Path) -> None:
             log, out = tmp_path / "access.log", tmp_path / "out.jsonl"
             lines = copies * 10_000
             elsewhere(write_log, log, copies, shuffled)
-            seen: dict[str, float] = elsewhere(imported, log, out, key)
+            # The least of three: what else runs on a shared core's other half only adds to CPU time.
+            runs: list[dict[str, float]] = [elsewhere(imported, log, out, key) for _ in range(3)]
+            seen = min(runs, key=lambda run: run["cpu_s"])
             seen["lines_per_cpu_s"] = round(lines / seen["cpu_s"])
             figures[f"{lines} lines {'shuffled' if shuffled else 'in order'}"] = seen
             print(lines, shuffled, seen)
