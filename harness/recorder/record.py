@@ -9,7 +9,6 @@ ends the waiting.
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import secrets
 import signal
@@ -21,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from harness.config.listening import address_text, cannot_listen, raise_descriptor_limit
 from harness.config.target import parse_target
 from harness.config.tls import client_context
 from harness.errors import UsageError
@@ -116,13 +116,14 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     watch = watching(fail)
+    raise_descriptor_limit()
     try:
         server = await listen(watch, options.host, options.port)
     except OSError as error:
-        raise UsageError(_cannot_listen(options, error)) from None
+        raise UsageError(cannot_listen(options.host, options.port, error, "choose another port for --listen")) from None
     gc.freeze()
     port = server.sockets[0].getsockname()[1]
-    ready(f"http://{_bracketed(options.host)}:{port}")
+    ready(f"http://{address_text(options.host, port)}")
     try:
         await stopped
     finally:
@@ -136,14 +137,3 @@ async def _serve(
             caller.stop(now=True)
         await asyncio.sleep(0)  # lets connection_lost settle what was unanswered
     return Passed(watch.calls, watch.others, watch.unreachable, watch.unreadable)
-
-
-def _cannot_listen(options: Options, error: OSError) -> str:
-    address = f"{_bracketed(options.host)}:{options.port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{address} is in use: choose another port for --listen (0 picks a free one)"
-    return f"cannot listen on {address}: {error.strerror or error}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -8,10 +8,8 @@ standard input ends: that is how it follows a parent that died.
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
-import resource
 import signal
 import ssl
 import tempfile
@@ -24,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from harness.config.listening import address_text, cannot_listen, raise_descriptor_limit
 from harness.errors import UsageError
 from harness.sim.behaviour import Behaviour
 from harness.sim.connection import Connection, Site
@@ -98,16 +97,16 @@ async def _serve(
 
     behaviour = Behaviour(scenario, options.seed, time.time_ns() - time.monotonic_ns())
     site = Site(behaviour=behaviour, seed=options.seed, loop=loop, log=log, metrics=options.metrics)
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     try:
         server = await loop.create_server(
             lambda: Connection(site), options.host, options.port, ssl=context, backlog=_BACKLOG
         )
     except OSError as error:
-        raise UsageError(_cannot_listen(options, error)) from None
+        raise UsageError(cannot_listen(options.host, options.port, error, "choose another --port")) from None
     gc.freeze()
     port = server.sockets[0].getsockname()[1]
-    ready(f"{'https' if context else 'http'}://{_bracketed(options.host)}:{port}")
+    ready(f"{'https' if context else 'http'}://{address_text(options.host, port)}")
     while not stopped.done():
         await asyncio.wait({stopped}, timeout=_LOG_FLUSH_S)
         if log is not None:
@@ -124,20 +123,3 @@ def _wait_for_stdin(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -
     while os.read(0, 4_096):
         pass
     loop.call_soon_threadsafe(stop)
-
-
-def _raise_descriptor_limit() -> None:
-    """Allow as many connections as the system does."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _cannot_listen(options: Options, error: OSError) -> str:
-    address = f"{_bracketed(options.host)}:{options.port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{address} is in use: choose another --port (0 picks a free one)"
-    return f"cannot listen on {address}: {error.strerror or error}"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

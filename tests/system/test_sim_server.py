@@ -377,3 +377,26 @@ def test_a_full_disk_ends_it_with_one_line(tmp_path: Path) -> None:
         assert target.process.stderr.read().splitlines() == [
             "harness: error: --log /dev/full cannot be written: No space left on device"
         ]
+
+
+def test_pages_of_other_origins_may_call(tmp_path: Path) -> None:
+    """A preflight is allowed for the calls' own path and methods, and replies name the origin that asked."""
+    allowed = {"Access-Control-Allow-Origin": "https://shop.example", "Access-Control-Allow-Credentials": "true"}
+    with simulator(tmp_path, AT_ONCE) as target:
+        connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=10)
+
+        def ask(method: str, path: str, **headers: str) -> http.client.HTTPResponse:
+            connection.request(method, path, PLAIN if method == "POST" else None, headers)
+            reply = connection.getresponse()
+            reply.read()
+            return reply
+
+        origin = {"Origin": "https://shop.example"}
+        for method, path, status in (("OPTIONS", FIRST, 200), ("POST", FIRST, 200), ("OPTIONS", "/sim/truth", 404)):
+            reply = ask(method, path, **origin)
+            assert (reply.status, {name: reply.headers[name] for name in allowed}) == (status, allowed)
+        assert "PUT" in ask("OPTIONS", FIRST, **origin).headers["Access-Control-Allow-Methods"]
+        assert ask("POST", FIRST).headers["Access-Control-Allow-Origin"] is None
+        assert ask("OPTIONS", FIRST).status == 404
+        connection.close()
+        assert target.truth()["attempts"]["total"] == 2
