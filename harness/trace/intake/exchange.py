@@ -7,6 +7,7 @@ whoever writes exchanges to a disk may put anything in their place that keeps eq
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,9 @@ NoAnswer = Literal["", "timeout", "connect_error", "reset"]
 Result = Kind | NoAnswer
 # HTTP status and decoded body, or why there is neither.
 Answer = tuple[int, bytes] | NoAnswer
+
+# Clients send the same header again and again.
+_classes = lru_cache(maxsize=4096)(classify)
 
 _DEVICES = {"DESKTOP": "desktop", "TABLET": "tablet", "MOBILE": "mobile"}
 
@@ -105,5 +109,5 @@ def _cohort(body: bytes, agent: bytes) -> str:
         family = details.get("deviceFamily") if isinstance(details, dict) else None
         if isinstance(family, str) and family in _DEVICES:
             return _DEVICES[family]
-    classes = classify(agent)
+    classes = _classes(agent)
     return classes.cohort if classes is not None else "all"
