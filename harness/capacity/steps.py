@@ -80,19 +80,21 @@ class Staircase:
         self._thresholds = thresholds
         self._timeout_ns = timeout_ns
         self._snapshot = Snapshot()
+        self._newest = -1
         self.results: list[StepResult] = []
 
     def add(self, second: int, snapshot: Snapshot) -> None:
         """Takes one second of the run; seconds come in ascending order."""
         while self._left and second >= self._left[0].seconds.stop:
             self._finish(self._left.pop(0))
+        self._newest = second
         if self._left and second in self._left[0].seconds:
             self._snapshot.merge(snapshot)
 
     def end(self) -> None:
-        """The run is over: the step that it ended in counts if it had come to its end."""
-        if len(self._left) == 1 and self._snapshot.counters:
-            self._finish(self._left.pop())
+        """The run is over: the step that it ended in counts if its last second was there."""
+        if self._left and self._newest >= self._left[0].seconds.stop - 1:
+            self._finish(self._left.pop(0))
 
     def _finish(self, step: LoadStep) -> None:
         self.results.append(measure_step(step, self._snapshot, self._thresholds, self._timeout_ns))

@@ -20,7 +20,7 @@ from harness.units import NS_PER_S
 from tests.system.harness_run import wait_until
 from tests.system.real_prometheus import Prometheus, prometheus
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("native_histograms")]
 
 VALUES = 20_000
 

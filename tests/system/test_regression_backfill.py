@@ -19,7 +19,7 @@ from tests.system.browser import assert_whole
 from tests.system.harness_run import run_command
 from tests.system.real_prometheus import Prometheus, prometheus, promtool
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("regression_backfill")]
 
 DAY_S = 86_400
 NIGHTS = 60

@@ -95,11 +95,13 @@ def test_bounds_say_only_what_was_seen() -> None:
         assert staircase.bounds_hz() == bounds
 
 
-def test_a_step_that_was_cut_off_is_not_told() -> None:
-    """A run that ends in its second of three steps has one result."""
+@pytest.mark.parametrize(("seconds", "told"), [(9, 0), (10, 1), (15, 1), (19, 1), (20, 2), (25, 2), (29, 2), (30, 3)])
+def test_a_step_that_was_cut_off_is_not_told(seconds: int, told: int) -> None:
+    """Of three steps of ten seconds, as many have a result as were played to their last second."""
     steps = load_steps(parse_arrivals("constant:20/s:10s,constant:40/s:10s,constant:80/s:10s"), None)
     staircase = Staircase(steps, THRESHOLDS, timeout_ns=NS_PER_S)
-    for at in range(15):
+    for at in range(seconds):
         staircase.add(at, second(20, 10, 40))
     staircase.end()
-    assert len(staircase.results) == 1
+    staircase.end()
+    assert len(staircase.results) == told
