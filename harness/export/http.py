@@ -4,6 +4,7 @@ A scrape costs one copy of bytes that are ready; nothing is rendered here. A for
 there yet: the first scraper that would like it gets the plain text, which all of them take, and the next page has it.
 Head and body leave in one write, because two writes cost a keep-alive client 40 ms. Only standard-library sockets and
 threads are used, so the same code works patched and unpatched; the accept loop blocks in `accept` rather than polling.
+Requests are read by hand: http.server takes twice as long for the little that a scrape is.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ import threading
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from typing import Any
 
 from harness.errors import UsageError
 from harness.export.negotiation import preferred
@@ -26,7 +25,7 @@ _WANTED_S = 120
 _MAX_CONNECTIONS = 64
 _PAUSE_S = 0.1
 _REST_S = 0.05
-_BUFFER_BYTES = 1 << 20
+_MAX_HEAD_BYTES = 1 << 14
 _PORT_PROBLEMS = {
     errno.EADDRINUSE: "the port is in use: choose another with --metrics ADDR:PORT, or --metrics off",
     errno.EACCES: "not permitted: choose a port above 1023 with --metrics ADDR:PORT",
@@ -89,8 +88,8 @@ class MetricsServer:
         content_type = best if best in pages else TEXT
         return content_type, pages[content_type], number
 
-    def count_scrape(self, number: int) -> None:
-        """Called by a connection that has sent the page with this number."""
+    def _count_scrape(self, number: int) -> None:
+        """Notes that the page with this number was sent."""
         with self._lock:
             self._scrapes += 1
             self._served = max(self._served, number)
@@ -121,7 +120,8 @@ class MetricsServer:
     def _serve(self, connection: socket.socket) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _Scrape(connection, self)
+            connection.settimeout(_IDLE_S)
+            self._answer_all(connection)
         except OSError:
             pass  # the scraper went away, idled too long, or we are closing: nothing to tell anybody
         finally:
@@ -129,40 +129,53 @@ class MetricsServer:
             _hang_up(connection)
             connection.close()
 
+    def _answer_all(self, connection: socket.socket) -> None:
+        """Answers one request after the other until either side closes."""
+        pending = b""
+        while True:
+            while b"\r\n\r\n" not in pending:
+                if len(pending) > _MAX_HEAD_BYTES:
+                    connection.sendall(_reply(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, b"", close=True))
+                    return
+                piece = connection.recv(_MAX_HEAD_BYTES)
+                if not piece:
+                    return
+                pending += piece
+            head, _, pending = pending.partition(b"\r\n\r\n")
+            if not self._answer_one(connection, head.decode("latin-1")):
+                return
+            # Whoever asks without end gets twenty answers a second: the rest of a patched process must not wait for it.
+            time.sleep(_REST_S)
 
-class _Scrape(BaseHTTPRequestHandler):
-    """One connection of a scraper; the base class calls `do_GET` for each request."""
+    def _answer_one(self, connection: socket.socket, head: str) -> bool:
+        """Answers the request with this head; False when the connection ends with it."""
+        first, *lines = head.split("\r\n")
+        method, target, version = (*first.split(" "), "", "", "")[:3]
+        if not version.startswith("HTTP/1."):
+            connection.sendall(_reply(HTTPStatus.BAD_REQUEST, b"", close=True))
+            return False
+        if method != "GET":
+            # What follows the head may be a body, which nobody reads here.
+            connection.sendall(_reply(HTTPStatus.METHOD_NOT_ALLOWED, b"", close=True))
+            return False
+        fields = [(name.strip().lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        close = version == "HTTP/1.0" or ("connection", "close") in [(name, value.lower()) for name, value in fields]
+        if target.partition("?")[0] != "/metrics":
+            connection.sendall(_reply(HTTPStatus.NOT_FOUND, b"the metrics are at /metrics\n", close=close))
+            return not close
+        content_type, page, number = self.answer(",".join(value for name, value in fields if name == "accept"))
+        connection.sendall(_reply(HTTPStatus.OK, page, content_type, close=close))
+        self._count_scrape(number)
+        return not close
 
-    protocol_version = "HTTP/1.1"
-    timeout = _IDLE_S
-    wbufsize = _BUFFER_BYTES  # head and body stay together until the flush
 
-    def __init__(self, connection: socket.socket, metrics: MetricsServer) -> None:
-        self._metrics = metrics
-        super().__init__(connection, connection.getpeername(), None)  # type: ignore[arg-type]
-
-    def do_GET(self) -> None:
-        """Answers `/metrics` with the latest page, anything else with 404."""
-        if self.path.partition("?")[0] != "/metrics":
-            self._reply(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"the metrics are at /metrics\n")
-            return
-        content_type, page, number = self._metrics.answer(self.headers.get("Accept", ""))
-        self._reply(HTTPStatus.OK, content_type, page)
-        self._metrics.count_scrape(number)
-        # Whoever asks without end gets twenty answers a second: the rest of a patched process must not wait for it.
-        time.sleep(_REST_S)
-
-    def _reply(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Vary", "Accept")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Keeps scrapes out of the terminal."""
+def _reply(status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8", *, close: bool) -> bytes:
+    """Head and body in one piece."""
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {content_type}\r\nVary: Accept\r\n"
+        f"Content-Length: {len(body)}\r\n{'Connection: close' if close else 'Connection: keep-alive'}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 def _hang_up(connection: socket.socket) -> None:

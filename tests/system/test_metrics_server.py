@@ -115,6 +115,42 @@ def test_scrapers_that_hold_on_to_everything_exhaust_nothing(server: MetricsServ
     wait_until(served, 10, "room for a scraper")
 
 
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "closes"),
+    [
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 200, False),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nCONNECTION: Close\r\n\r\n", 200, True),
+        (b"GET /metrics HTTP/1.0\r\n\r\n", 200, True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 404, False),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 405, True),
+        (b"\x16\x03\x01 hello\r\n\r\n", 400, True),
+        (b"GET /metrics\r\n\r\n", 400, True),
+        (b"GET /metrics HTTP/1.1\r\nX: " + b"y" * 20_000, 431, True),
+    ],
+)
+def test_requests_of_any_kind_are_answered(
+    server: MetricsServer, request_bytes: bytes, status: int, closes: bool
+) -> None:
+    """Each gets its status, and the connection ends where it must; what is no request never counts as a scrape."""
+    server.publish({TEXT: b"harness_up 1\n"})
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(request_bytes)
+        reply = http.client.HTTPResponse(connection)
+        reply.begin()
+        body = reply.read()
+        assert (reply.status, body == b"harness_up 1\n") == (status, status == 200)
+        if not closes:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n")
+            for _ in range(2):
+                again = http.client.HTTPResponse(connection)
+                again.begin()
+                assert (again.status, again.read()) == (200, b"harness_up 1\n")
+        else:
+            assert connection.recv(1) == b""
+    expected = (status == 200) + (0 if closes else 2)
+    wait_until(lambda: server.scrapes == expected, 10, f"{expected} scrapes")
+
+
 def test_a_scraper_that_hangs_does_not_hold_up_others(server: MetricsServer) -> None:
     """A connection that never sends its request leaves the next one served, and close ends it."""
     server.publish({TEXT: b"harness_up 1\n"})
