@@ -56,6 +56,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "deep-1100": (HEADER + visit() + visit(b"v2", request=nested(1100)), ":3: "),
     "deep-200000": (HEADER + visit(request=nested(200_000)), ":2: not a visit: "),
     "infinite-number": (HEADER + visit(request=b'{"a":1e999}'), ":2: steps[0].request: "),
+    "infinite-in-header": (b'{"harness_trace":1,"mine":1e999}\n' + visit(), ":1: not a trace header"),
     "no-visit": (HEADER, ": the trace holds no usable visit"),
     "empty": (b"", ": the trace is empty"),
     "no-trace": (b"PK\x03\x04 rubbish\n", ":1: not a trace header"),
@@ -104,6 +105,9 @@ def outcome(arguments: list[str], source: str, capsys: pytest.CaptureFixture[str
     return code, *capsys.readouterr()
 
 
+# What only anonymize looks into, for it must know what it leaves out.
+UNKNOWN_KEYS = (HEADER + visit().replace(b'"visitor"', b'"mine":1e999,"visitor"'), ":2: number is infinity")
+
 CASES = [
     (command, name)
     for command in COMMANDS
@@ -126,6 +130,19 @@ def test_a_hostile_file_is_one_line(command: str, name: str, folder: Path, capsy
     assert err.count("\n") == 1
     assert len(err) < 300
     assert "Traceback" not in err
+
+
+def test_unknown_keys_are_read_before_they_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A number that nobody can read, under a key that nobody knows, is a bad line for anonymize."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key").write_text("a key of more than sixteen bytes")
+    (tmp_path / "odd").write_bytes(UNKNOWN_KEYS[0])
+    code, out, err = outcome(COMMANDS["anonymize"], "odd", capsys)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"harness: error: odd{UNKNOWN_KEYS[1]}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["key", "odd"]
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "validate"])

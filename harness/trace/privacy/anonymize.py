@@ -61,11 +61,13 @@ def anonymize_trace(source: str | Path, output: str | Path, bad: BadLines, key: 
         header = lines.header(validation.header_line, masks)
         stream.write(header + b"\n")
         kept.note(header)
-        for read, _ in validation:
-            line = lines.visit(read.raw, masks)
+        visits = 0
+        for given in _parsed(validation, source_name(source), bad):
+            line = lines.visit(given.line, masks)
             stream.write(line + b"\n")
             kept.note(line)
-        if not validation.visits:
+            visits += 1
+        if not visits:
             raise TraceError(f"{source_name(source)}: the trace holds no usable visit")
         if kept and not policy.keeps_texts:
             raise LeakError(
@@ -74,7 +76,7 @@ def anonymize_trace(source: str | Path, output: str | Path, bad: BadLines, key: 
             )
         if kept:
             _search(source, lines, kept, validation.digest)
-    return Anonymized(validation.visits, masks.replaced, masks.dropped, len(kept))
+    return Anonymized(visits, masks.replaced, masks.dropped, len(kept))
 
 
 class _Lines:
@@ -93,9 +95,11 @@ class _Lines:
             Header(harness_trace=1, source="anonymized", created=created if sound else "", anonymized=True)
         )
 
-    def visit(self, line: bytes, masks: Masks) -> bytes:
-        """A visit with the same times, operations and identity rules, and with requests fit to be passed on."""
-        given = orjson.loads(line)
+    def visit(self, given: dict[str, Any], masks: Masks) -> bytes:
+        """A visit with the same times, operations and identity rules, and with requests fit to be passed on.
+
+        `given` is used up.
+        """
         account = given.pop("account", None)
         rebuilt: dict[str, Any] = {
             "visit": self._named("visit", given.pop("visit"), masks),
@@ -162,10 +166,28 @@ def _values(validation: Validation, lines: _Lines) -> Iterator[tuple[int, set[st
     collector = Collector()
     lines.header(validation.header_line, collector)
     yield 1, collector.values
-    for read, _ in validation:
+    for given in _parsed(validation, "", BadLines("skip")):
         collector = Collector()
-        lines.visit(read.raw, collector)
-        yield read.line, collector.values
+        lines.visit(given.line, collector)
+        yield given.number, collector.values
+
+
+class _Given(NamedTuple):
+    """A line of the input: its number and all that stands in it."""
+
+    number: int
+    line: dict[str, Any]
+
+
+def _parsed(validation: Validation, name: str, bad: BadLines) -> Iterator[_Given]:
+    """The lines of a trace with their unknown keys; one that cannot be read because of these goes to `bad`."""
+    for read, _ in validation:
+        try:
+            line = orjson.loads(read.raw)
+        except orjson.JSONDecodeError as error:
+            bad.add(TraceError(f"{name}:{read.line}: {error}"))
+        else:
+            yield _Given(read.line, line)
 
 
 def _readable_again(source: str | Path) -> bool:
