@@ -124,9 +124,10 @@ def _read_header(lines: Iterator[tuple[int, bytes]], name: str, bad: BadLines) -
     if not raw:
         raise TraceError(f"{name}: the trace is empty: its first line must be a header")
     try:
+        header = _header_decoder.decode(raw)
         orjson.loads(raw)  # stricter about what stands under unknown keys, which some commands copy
-        return raw, _header_decoder.decode(raw)
     except (msgspec.DecodeError, orjson.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TraceError(
             f'{name}:{number}: not a trace header ({error}): the first line must be like {{"harness_trace":1}}'
         ) from error
+    return raw, header
