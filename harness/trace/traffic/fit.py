@@ -81,7 +81,8 @@ def prepare(gathered: Gathered, header: Header, name: str) -> Learned:
         places=places,
         sequences=[tuple([places[number] for number in sequence]) for sequence in gathered.sequences],
         thinks_s=gathered.thinks_by_visit(),
-        source=f"fit of {header.source}" if header.source else "fit",
+        # Not the header's own words: nobody looked whether they name somebody.
+        source="fit",
     )
 
 

@@ -139,5 +139,6 @@ def _types(items: object, known: dict[str, Any]) -> tuple[str, ...]:
     """The known types among attributes or events, sorted."""
     if not isinstance(items, list):
         return ()
-    counts = Counter(item.get("type") for item in items if isinstance(item, dict))
+    kinds = (item.get("type") for item in items if isinstance(item, dict))
+    counts = Counter(kind for kind in kinds if isinstance(kind, str))
     return tuple(kind for kind in sorted(known) for _ in range(min(_MOST_OF_A_KIND, counts[kind])))

@@ -26,6 +26,7 @@ from harness.trace.traffic.shapes import (
     sample,
 )
 from harness.wire.attributes import ATTRIBUTE_TYPES
+from harness.wire.personal import TREATMENTS
 from harness.wire.schema import Either, Many, Node, Record, Text
 
 HASHES = [hash_ * 7919 + 3 for hash_ in range(200)]
@@ -176,3 +177,10 @@ def test_policies_name_fields_that_exist() -> None:
         canonical = leaf.canonical if isinstance(leaf, Either) else leaf
         if isinstance(canonical, Text) and (canonical.values or canonical.pattern):
             assert path in KEPT, f"{path} has a set of values or a form: no mask can make one"
+
+
+def test_nothing_that_names_a_person_may_be_kept() -> None:
+    """Fields that anonymizing takes for names, mails, phones or addresses are never kept as they are."""
+    naming = {path for path, treatment in TREATMENTS.items() if treatment in ("name", "email", "phone", "ip")}
+    assert len(naming) > 8
+    assert not naming & KEPT
