@@ -159,7 +159,8 @@ class _State:
         self._mixed = sorted(state.mixed.items())
         self._bare = not state.attributes and not state.mixed
         self._update = state.op == "update"
-        self._events = b'"impAttributes":%s' % orjson.dumps([{"type": kind} for kind in state.events])
+        events = orjson.dumps([{"type": kind} for kind in state.events])
+        self._events = b'"impAttributes":%s' % events if state.events else b""
         sections = state.sections or sections
         self._shares = pick(each.share for each in sections) if sections else []
         self._sections = [_member("consumerSections", each.value) for each in sections] or [b""]
@@ -168,7 +169,7 @@ class _State:
         """The body of one step."""
         listed = b"" if self._bare else self._listed(visitor, shopping, pools, rng)
         if self._update:
-            return b"{%s%s%s}" % (self._events, b"," if listed else b"", listed)
+            return b"{%s%s%s}" % (self._events, b"," if listed and self._events else b"", listed)
         sections = self._sections[bisect(self._shares, rng.random())] if self._shares else self._sections[0]
         return b'{%s%s%s%s"appType":"EXTERNAL"}' % (visitor.details, sections, listed, b"," if listed else b"")
 

@@ -165,6 +165,29 @@ def test_planted_personal_data_does_not_get_into_a_model() -> None:
     assert [cohort.name for cohort in learned.cohorts] == ["all"]
 
 
+def test_updates_come_back_as_they_were() -> None:
+    """Updates with events, with attributes, with both or with neither are made again with just these."""
+    kinds: list[dict[str, Any]] = [
+        {"impAttributes": [{"type": "impDisplay"}]},
+        {"engagementAttributes": [{"type": "lead"}]},
+        {"impAttributes": [{"type": "impClose"}], "engagementAttributes": [{"type": "lead"}]},
+        {},
+    ]
+    visits = [
+        visit(
+            n,
+            float(n),
+            step(identity="fresh"),
+            Step(op="update", think=1.0, request=msgspec.Raw(orjson.dumps(kinds[n % 4]))),
+        )
+        for n in range(80)
+    ]
+    model = fit_model(prepared(visits))
+    made = [decode_visit(line, "x") for line in Synthesiser(model, 1).lines([float(n) for n in range(200)])]
+    requests = {bytes(later.request) for each in made for later in each.steps[1:]}
+    assert requests == {orjson.dumps(kind) for kind in kinds}
+
+
 def test_rare_combinations_become_one_mixed_state() -> None:
     """Combinations that fewer than five visitors share are one state with each type's share; the others stand alone."""
     search, view = {"type": "searchInfo"}, {"type": "prodView"}
