@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from hdrh.histogram import HdrHistogram
+from hdrh.log import HistogramLogReader
 
 from harness.cli.report import report
 from harness.errors import UsageError
@@ -59,6 +61,27 @@ def test_html_and_hlog_use_the_slices(finished: Path, tmp_path: Path) -> None:
     hlog = run(str(finished), "--format", "hlog", "--measure", "service_time").stdout.splitlines()
     assert hlog[2] == "#[StartTime: 1795384298.000 (seconds since epoch)]"
     assert [line.split(",")[:2] for line in hlog[4:]] == [["0.000", "1.000"]]
+
+
+@pytest.mark.parametrize("measure", ["response_time", "service_time", "connect_time", "dispatch_lag", "loop_delay"])
+def test_hlog_gives_hdrhistogram_the_same_quantiles(finished: Path, tmp_path: Path, measure: str) -> None:
+    """Counts and p50 to p99.9 as HdrHistogram reads them from a stored run are those of the stored histograms."""
+    path = tmp_path / "run.hlog"
+    run(str(finished), "--format", "hlog", "--measure", measure, "-o", str(path))
+    total = HdrHistogram(1, 24 * 3600 * 10**9, 3)
+    reader = HistogramLogReader(str(path), HdrHistogram(1, 24 * 3600 * 10**9, 3))
+    while (interval := reader.get_next_interval_histogram()) is not None:
+        total.add(interval)
+    expected = WHOLE.histogram(measure)
+    expected.infinite = 0
+    assert total.get_total_count() == expected.count
+    for percentile in (50, 90, 95, 99, 99.9):
+        # Ranks between two values are cut differently: one rank more or less, and three digits.
+        rank = 1 / expected.count
+        low, high = (expected.quantile(q) for q in (percentile / 100 - rank, min(1.0, percentile / 100 + rank)))
+        assert low is not None
+        assert high is not None
+        assert low * 0.998 <= total.get_value_at_percentile(percentile) <= high * 1.002, percentile
 
 
 def test_a_partial_run_says_so(tmp_path: Path) -> None:
