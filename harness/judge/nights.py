@@ -205,11 +205,14 @@ def new_changes(
     cut = max((at for at, _ in placed), default=0)
     begin = max(cut, len(nights) - SEARCHED)
     taken = [(at, change.worse) for at, change in placed]
-    new = []
-    for change in find_changes([night.values[metric.text] for night in nights[begin:]], alpha=rules.alpha, rng=rng):
-        worse = metric.is_worse(change.before, change.after)
-        if abs(metric.effect(change.before, change.after)) < metric.least(rules.min_effect):
+    new: list[KnownChange] = []
+    found = find_changes([night.values[metric.text] for night in nights[begin:]], alpha=rules.alpha, rng=rng)
+    # A drift may come in steps that are each too small to count: they are held against the level where it began.
+    level = found[0].before if found else 0.0
+    for change in found:
+        if abs(metric.effect(level, change.after)) < metric.least(rules.min_effect):
             continue
+        worse, before, level = metric.is_worse(level, change.after), level, change.after
         index = begin + change.index
         # A cut that was reported with few nights behind it may have been placed some nights off.
         if any(abs(at - index) <= SAME_WITHIN and how == worse for at, how in taken):
@@ -220,7 +223,7 @@ def new_changes(
                 id=change_id(metric.text, run_id),
                 metric=metric.text,
                 run_id=run_id,
-                before=change.before,
+                before=before,
                 after=change.after,
                 worse=worse,
                 reported_by=seen_by,
