@@ -130,6 +130,16 @@ def test_a_leak_is_not_swallowed() -> None:
     assert max(later - earlier for earlier, later in pairwise(alarms)) <= 15
 
 
+def test_small_steps_are_held_against_where_the_drift_began() -> None:
+    """+3 % does not count, +3 % more does: the change is told from the level before the first of them."""
+    past = [
+        night(at, level + 0.1 * WOBBLE[at % 7]) for at, level in enumerate([100.0] * 15 + [103.0] * 10 + [106.0] * 10)
+    ]
+    [change] = new_changes(past, [], P95, RULES, Random(1))
+    assert (change.run_id, change.worse) == ("r-25", True)
+    assert (change.before, change.after) == (pytest.approx(100, abs=0.2), pytest.approx(106, abs=0.2))
+
+
 def test_a_reported_change_keeps_its_id_and_is_not_reported_again() -> None:
     """The same series, a night later, has the same change; the id follows from metric and run."""
     past = [*nights(14), *nights(8, 110, start=14)]
