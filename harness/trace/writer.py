@@ -22,6 +22,7 @@ from harness.trace.model import Header
 from harness.trace.spool import open_spool
 
 _ZSTD_LEVEL = 9
+_BUFFER_BYTES = 1024 * 1024
 
 
 def write_trace(target: str | Path, header: Header, lines: Iterable[bytes]) -> int:
@@ -54,7 +55,7 @@ def open_output(target: str | Path) -> Iterator[IO[bytes]]:
     direct = path.exists() and not path.is_file()
     partial = path if direct else path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        raw = partial.open("wb")
+        raw = partial.open("wb", _BUFFER_BYTES)
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
     try:
