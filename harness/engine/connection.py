@@ -208,7 +208,7 @@ class Connection:
         except _WOULD_BLOCK:
             sent = 0
         except OSError as error:
-            self._fail(_result_of(error, Result.reset), _reason(error))
+            self._unsent(error)
             return
         if sent != len(request):
             self._outgoing = request[sent:]
@@ -229,12 +229,28 @@ class Connection:
         except _WOULD_BLOCK:
             return
         except OSError as error:
-            self._fail(_result_of(error, Result.reset), _reason(error))
+            # The peer may have answered before it closed, having read enough.
+            self._on_readable()
+            if self.busy and self._sock is not None:
+                self._unsent(error)
             return
         self.sent_ns = monotonic_ns()
         self._outgoing = self._outgoing[sent:]
         if not self._outgoing:
             self._poller.watch(self._fd, READ, self._on_readable)
+
+    def _unsent(self, error: OSError) -> None:
+        """The peer closed before it took the request; with TLS it may have said why, in an alert not yet read."""
+        if self._tls is not None:
+            try:
+                self._recv(_CHUNK)
+            except _WOULD_BLOCK:
+                pass
+            except ssl.SSLError as alert:
+                error = alert
+            except OSError:
+                pass
+        self._fail(_result_of(error, Result.reset), _reason(error))
 
     # Receiving
 

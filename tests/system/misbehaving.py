@@ -124,11 +124,6 @@ class _Server:
                     break
         except ssl.SSLError as error:
             self.seen.tls_errors.append(error.reason or "EOF")
-            # Closing with unread bytes would send an RST, which may overtake the alert: read until the client closes.
-            with suppress(OSError):
-                raw.settimeout(2)
-                while raw.recv(4096):
-                    pass
         except OSError:
             pass  # the client gave up: what it made of that is asserted on its side
         finally:
