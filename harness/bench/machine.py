@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import harness
+from harness.compiled import compiled
 
 # What the product runs on; the distribution names.
 PACKAGES = ("locust", "gevent", "httptools", "orjson", "msgspec", "pyzmq", "zstandard", "geventhttpclient")
@@ -34,8 +35,12 @@ def cpu_model(cpuinfo: str) -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python, the harness and its packages; None for one that is not installed."""
-    found: dict[str, str | None] = {"python": platform.python_version(), "harness": harness.__version__}
+    """Versions of Python, the harness and its packages, and the engine's form; None for one that is not installed."""
+    found: dict[str, str | None] = {
+        "python": platform.python_version(),
+        "harness": harness.__version__,
+        "engine": "compiled" if compiled() else "interpreted",
+    }
     for package in PACKAGES:
         try:
             found[package] = version(package)

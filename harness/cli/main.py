@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 
 from harness import __version__
+from harness.compiled import compiled, stale
 from harness.errors import ExitCode, HarnessError, UsageError
 
 # Command → (module that holds a click command of the same name, help). In the order of the help page.
@@ -85,6 +86,7 @@ def main() -> NoReturn:
 def run_command(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code; errors become one line on stderr."""
     try:
+        _refuse_stale()
         returned = cli.main(args=list(arguments), prog_name="harness", standalone_mode=False)
         sys.stdout.flush()
     except HarnessError as error:
@@ -117,6 +119,12 @@ def run_command(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _internal(error)
     return returned if isinstance(returned, int) else int(ExitCode.PASS)
+
+
+def _refuse_stale() -> None:
+    """A checkout whose engine was compiled and then changed would run what no longer stands there."""
+    if compiled() and (changed := stale()):
+        raise UsageError(f"{changed[0]} was changed after it was compiled: run make compile (or make interpret)")
 
 
 def _internal(error: Exception) -> int:

@@ -7,18 +7,18 @@ one `send`, one wake-up and one `recv`.
 
 from __future__ import annotations
 
-import _socket
 import errno
 import os
 import ssl
 from socket import IPPROTO_TCP, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP_NODELAY
 from time import monotonic_ns
-from typing import Any, Protocol
+from typing import Any
 
 from harness.engine.endpoint import Address, Endpoint
 from harness.engine.heads import Heads
 from harness.engine.http import BadReplyError, ReplyReader
-from harness.engine.poller import READ, WRITE, Poller
+from harness.engine.plain_socket import PlainSocket
+from harness.engine.poller import READ, WRITE, Poller, Watched
 from harness.visitor.records import Result
 
 # A TLS record holds no more; a longer reply takes several reads.
@@ -27,35 +27,35 @@ _OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class _Socket(_socket.socket):
-    """The interpreter's own socket, which `ssl` can refer to weakly."""
-
-    __slots__ = ("__weakref__",)
-
-
-class Owner(Protocol):
+class Owner:
     """Whom a connection tells what happened; called in the hub, must not block."""
 
     def on_connected(self, connection: Connection) -> None:
         """TCP (and TLS) is up; a request that waited is being sent."""
+        raise NotImplementedError
 
     def on_reply(self, connection: Connection, reader: ReplyReader, done_ns: int) -> None:
         """The reply to the request in flight is complete in `reader`, which the owner resets when it has taken it."""
+        raise NotImplementedError
 
     def on_fault(self, connection: Connection, result: Result, message: str, done_ns: int) -> None:
         """The request in flight will have no readable reply; the connection is closed."""
+        raise NotImplementedError
 
     def on_idle_close(self, connection: Connection) -> None:
         """The peer closed the connection while it was idle."""
+        raise NotImplementedError
 
     def on_own_limit(self) -> None:
         """This machine, not the target, has no descriptor, port or memory for the connection."""
+        raise NotImplementedError
 
     def crash(self, error: BaseException) -> None:
         """Our own code raised inside a callback."""
+        raise NotImplementedError
 
 
-class Connection:
+class Connection(Watched):
     """A connection to the endpoint; `carried` is whatever its owner attached to the request in flight.
 
     Moments are absolute ns of `monotonic_ns`: `started_ns` when the attempt was begun, `connected_ns` when the
@@ -117,7 +117,7 @@ class Connection:
         self.connected_ns = self.sent_ns = -1
         family, sockaddr = self._address
         try:
-            self._sock = sock = _Socket(family, SOCK_STREAM)
+            self._sock = sock = PlainSocket(family, SOCK_STREAM)
             sock.setblocking(False)
             sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
             self._fd = sock.fileno()
@@ -136,22 +136,36 @@ class Connection:
             self._endpoint.address_failed(self._address)
             self._fail(Result.connect_error, os.strerror(code))
             return
-        self._poller.watch(self._fd, WRITE, self._on_connect)
+        self._poller.watch(self._fd, WRITE, self)
 
-    def _on_connect(self) -> None:
+    def on_ready(self) -> None:
+        """See `poller.Watched`."""
         try:
-            code = self._sock.getsockopt(SOL_SOCKET, SO_ERROR)
-            if code:
-                self._endpoint.address_failed(self._address)
-                self._fail(Result.connect_error, os.strerror(code))
-            elif self._endpoint.tls is None:
-                self._recv = self._sock.recv
-                self._send = self._sock.send
-                self._established()
+            if self.connecting:
+                if self._shaking:
+                    self._shake()
+                else:
+                    self._on_connect()
+            elif self._outgoing:
+                self._on_both()
             else:
-                self._begin_tls(self._endpoint.tls)
+                self._on_readable()
+        except BadReplyError as error:
+            self._fail(Result.bad_reply, str(error))
         except Exception as error:
             self._owner.crash(error)
+
+    def _on_connect(self) -> None:
+        code = self._sock.getsockopt(SOL_SOCKET, SO_ERROR)
+        if code:
+            self._endpoint.address_failed(self._address)
+            self._fail(Result.connect_error, os.strerror(code))
+        elif self._endpoint.tls is None:
+            self._recv = self._sock.recv
+            self._send = self._sock.send
+            self._established()
+        else:
+            self._begin_tls(self._endpoint.tls)
 
     def _begin_tls(self, context: ssl.SSLContext) -> None:
         # The C object below ssl.SSLSocket: the layers above it (and gevent's) only add waiting, which the loop does.
@@ -166,10 +180,10 @@ class Connection:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            self._poller.watch(self._fd, READ, self._on_shake)
+            self._poller.watch(self._fd, READ, self)
             return
         except ssl.SSLWantWriteError:
-            self._poller.watch(self._fd, WRITE, self._on_shake)
+            self._poller.watch(self._fd, WRITE, self)
             return
         except (ssl.SSLError, ssl.CertificateError, OSError) as error:
             self._fail(Result.tls_error, _reason(error))
@@ -178,16 +192,10 @@ class Connection:
         self.tls_resumed = bool(self._tls.session_reused)
         self._established()
 
-    def _on_shake(self) -> None:
-        try:
-            self._shake()
-        except Exception as error:
-            self._owner.crash(error)
-
     def _established(self) -> None:
         self.connecting = False
         self.connected_ns = monotonic_ns()
-        self._poller.watch(self._fd, READ, self._on_readable)
+        self._poller.watch(self._fd, READ, self)
         self._owner.on_connected(self)
         request, self._outgoing = self._outgoing, b""
         self._flush(request)
@@ -212,16 +220,13 @@ class Connection:
             return
         if sent != len(request):
             self._outgoing = request[sent:]
-            self._poller.watch(self._fd, READ | WRITE, self._on_both)
+            self._poller.watch(self._fd, READ | WRITE, self)
 
     def _on_both(self) -> None:
         # The request did not fit into the socket's buffer: rare, so readiness of either kind is simply tried.
         self._on_readable()
         if self._outgoing and self.busy and self._sock is not None:
-            try:
-                self._flush_rest()
-            except Exception as error:
-                self._owner.crash(error)
+            self._flush_rest()
 
     def _flush_rest(self) -> None:
         try:
@@ -237,7 +242,7 @@ class Connection:
         self.sent_ns = monotonic_ns()
         self._outgoing = self._outgoing[sent:]
         if not self._outgoing:
-            self._poller.watch(self._fd, READ, self._on_readable)
+            self._poller.watch(self._fd, READ, self)
 
     def _unsent(self, error: OSError) -> None:
         """The peer closed before it took the request; with TLS it may have said why, in an alert not yet read."""
@@ -256,35 +261,30 @@ class Connection:
 
     def _on_readable(self) -> None:
         try:
-            try:
-                data = self._recv(_CHUNK)
-            except _WOULD_BLOCK:
-                return
-            except ssl.SSLZeroReturnError:
-                data = b""
-            except OSError as error:
-                self._broken(error)
-                return
-            done_ns = monotonic_ns()
-            if not data:
-                self._closed_by_peer(done_ns)
-            elif not self.busy:
-                # Bytes that answer nothing: the connection cannot be trusted any more.
-                self.close()
-                self._owner.on_idle_close(self)
-            elif self._reader.feed(data):
-                if self._outgoing:
-                    self._complete(done_ns)
-                else:
-                    self.busy = False
-                    self._owner.on_reply(self, self._reader, done_ns)
-            elif self._tls is not None and self._tls.pending():
-                # OpenSSL holds more, which the poller cannot see.
-                self._on_readable()
-        except BadReplyError as error:
-            self._fail(Result.bad_reply, str(error))
-        except Exception as error:
-            self._owner.crash(error)
+            data = self._recv(_CHUNK)
+        except _WOULD_BLOCK:
+            return
+        except ssl.SSLZeroReturnError:
+            data = b""
+        except OSError as error:
+            self._broken(error)
+            return
+        done_ns = monotonic_ns()
+        if not data:
+            self._closed_by_peer(done_ns)
+        elif not self.busy:
+            # Bytes that answer nothing: the connection cannot be trusted any more.
+            self.close()
+            self._owner.on_idle_close(self)
+        elif self._reader.feed(data):
+            if self._outgoing:
+                self._complete(done_ns)
+            else:
+                self.busy = False
+                self._owner.on_reply(self, self._reader, done_ns)
+        elif self._tls is not None and self._tls.pending():
+            # OpenSSL holds more, which the poller cannot see.
+            self._on_readable()
 
     def _complete(self, done_ns: int) -> None:
         if self._outgoing:

@@ -24,11 +24,12 @@ from harness.config.model import RunConfig
 from harness.engine.accounts import Accounts
 from harness.engine.ceilings import Ceilings, Share
 from harness.engine.clock import Alarm
-from harness.engine.connection import Connection
+from harness.engine.connection import Connection, Owner
 from harness.engine.endpoint import Endpoint
 from harness.engine.http import BadReplyError, ReplyReader
 from harness.engine.lines import Lines
 from harness.engine.player import Player
+from harness.record import Record
 from harness.trace.model import Visit
 from harness.units import NS_PER_MS, NS_PER_S
 from harness.visitor.identity import Identities
@@ -62,16 +63,19 @@ class Recorder(Protocol):
     def held(self, limit: str) -> None: ...
 
 
-class Arrival(msgspec.Struct, gc=False):
+class Arrival(Record):
     """A visit that a lease brought: when it is due (-1: when a slot is free), its line, suffix and ticket."""
 
-    due_ns: int
-    line: bytes
-    suffix: str
-    ticket: int
+    __slots__ = ("due_ns", "line", "suffix", "ticket")
+
+    def __init__(self, due_ns: int, line: bytes, suffix: str, ticket: int) -> None:
+        self.due_ns = due_ns
+        self.line = line
+        self.suffix = suffix
+        self.ticket = ticket
 
 
-class Engine:
+class Engine(Owner):
     """Plays the visits it is given against one endpoint.
 
     `on_over(ticket, end)` is called in the hub for each visit that ended, `on_second(second)` after the records of each
@@ -99,7 +103,7 @@ class Engine:
         self._sink = Sink()
         think_speed = config.speed if config.warp_think else 1.0
         self._rules = Rules(config.retry, config.seed, Identities(), self._sink, config.max_think_ns, think_speed)
-        self._lines = Lines(loop, endpoint, config.connections, self)
+        self._lines = Lines(loop, endpoint, config.connections, self, self._after_turn)
         self._shares_lines = config.connections != "browser"
         self._accounts = Accounts(config, endpoint)
         self._arrivals: deque[Arrival] = deque()
@@ -111,6 +115,7 @@ class Engine:
         self._last_due_ns = self._last_begun_ns = 0
         self._running = False
         self._filling = False
+        self._vacant = False
         self.t0_ns = 0
         self._fence_ns = 0
         self.fenced = False
@@ -310,8 +315,15 @@ class Engine:
         self._open.discard(player)
         self._lines.over(player)
         self._on_over(player.ticket, end)
-        if self.slots is not None or ceilings is not None:
+        self._vacant = self.slots is not None
+        if ceilings is not None:
             self._wake()
+
+    def _after_turn(self) -> None:
+        """A closed loop's slot that became free is filled in the same turn of the loop."""
+        if self._vacant:
+            self._vacant = False
+            self._ring()
 
     # What the connections tell (hub callbacks)
 

@@ -10,6 +10,7 @@ A connection that nobody used for `IDLE_LIMIT_NS` is closed, as a browser does.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from harness.config.model import ConnectionMode
@@ -33,8 +34,10 @@ class Lines:
         "counts", "half_open", "mode", "open", "reused",
     )  # fmt: skip
 
-    def __init__(self, loop: Any, endpoint: Endpoint, mode: ConnectionMode, owner: Owner) -> None:
-        self._poller = Poller(loop)
+    def __init__(
+        self, loop: Any, endpoint: Endpoint, mode: ConnectionMode, owner: Owner, after_turn: Callable[[], None]
+    ) -> None:
+        self._poller = Poller(loop, after_turn)
         self._heads = Heads()
         self._endpoint = endpoint
         self._owner = owner

@@ -20,48 +20,59 @@ WRITE = 4
 _PORTION = 256
 
 
+class Watched:
+    """What a poller tells of readiness."""
+
+    def on_ready(self) -> None:
+        """The descriptor is ready for what it is watched for. Called in the hub: must not block or raise."""
+        raise NotImplementedError
+
+
 class Poller:
-    """Calls `callback()` in the loop's hub when a watched descriptor is ready; callbacks must not block or raise."""
+    """Tells watched descriptors in the loop's hub when they are ready, and `after_turn` when all of a turn were told.
 
-    __slots__ = ("_callbacks", "_epoll", "_new", "_watcher")
+    `after_turn` must not block or raise either.
+    """
 
-    def __init__(self, loop: Any) -> None:
+    def __init__(self, loop: Any, after_turn: Callable[[], None]) -> None:
         # Locust's monkey-patching takes epoll out of the select module, for it could block; this one never waits.
         self._epoll: Any = get_original("select", "epoll")()
-        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._poll: Any = self._epoll.poll
+        self._watched: dict[int, Watched] = {}
         self._new: set[int] = set()
+        self._after_turn = after_turn
         self._watcher = loop.io(self._epoll.fileno(), 1)
         self._watcher.start(self._turn)
 
-    def watch(self, descriptor: int, events: int, callback: Callable[[], None]) -> None:
+    def watch(self, descriptor: int, events: int, watched: Watched) -> None:
         """Watches for `READ`, `WRITE` or both; replaces what was watched on this descriptor before."""
-        if descriptor in self._callbacks:
+        if descriptor in self._watched:
             self._epoll.modify(descriptor, events)
         else:
             self._epoll.register(descriptor, events)
             self._new.add(descriptor)
-        self._callbacks[descriptor] = callback
+        self._watched[descriptor] = watched
 
     def forget(self, descriptor: int) -> None:
         """Watches no more; to be called before the descriptor is closed."""
-        if self._callbacks.pop(descriptor, None) is not None:
+        if self._watched.pop(descriptor, None) is not None:
             self._epoll.unregister(descriptor)
 
     def _turn(self) -> None:
         new = self._new
         new.clear()
-        callbacks = self._callbacks
-        for descriptor, _ in self._epoll.poll(0, _PORTION):
+        for descriptor, _ in self._poll(0, _PORTION):
             # A descriptor closed and opened anew by a callback of this very turn is not the one that was ready.
             if new and descriptor in new:
                 continue
-            callback = callbacks.get(descriptor)
-            if callback is not None:
-                callback()
+            watched = self._watched.get(descriptor)
+            if watched is not None:
+                watched.on_ready()
+        self._after_turn()
 
     def close(self) -> None:
         """Stops watching everything."""
         self._watcher.stop()
         self._watcher.close()
-        self._callbacks.clear()
+        self._watched.clear()
         self._epoll.close()

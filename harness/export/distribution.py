@@ -13,7 +13,8 @@ from math import ceil
 
 from harness.export.families import Buckets
 from harness.export.protobuf import INFINITE_BUCKET, native_bucket
-from harness.measure.histogram import Histogram, bucket_midpoint, bucket_of
+from harness.measure.buckets import bucket_midpoint, bucket_of
+from harness.measure.histogram import Histogram
 from harness.units import NS_PER_S
 
 

@@ -23,7 +23,7 @@ class TellingRecorder(Recorder):
         self._listeners = listeners
         self._kept: list[Attempt] = []
 
-    def attempts(self, batch: Sequence[Attempt]) -> None:
+    def attempts(self, batch: list[Attempt]) -> None:
         """Folds attempts and keeps them."""
         super().attempts(batch)
         self._kept += batch

@@ -24,7 +24,8 @@ from harness.judge.bootstrap import RESAMPLES, Blocks, block_length
 from harness.judge.evaluate import TAIL_SAMPLES, ratio_counts
 from harness.judge.threshold import Metric
 from harness.measure.availability import eventual_counts, first_attempt_counts
-from harness.measure.histogram import Histogram, bucket_midpoint, bucket_of
+from harness.measure.buckets import bucket_midpoint, bucket_of
+from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot
 from harness.measure.survival import time_to_event_quantile
 

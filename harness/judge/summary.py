@@ -17,10 +17,10 @@ from harness.judge.latency import latency_blocks, milliseconds
 from harness.judge.steadiness import steadiness
 from harness.judge.waiting import waiting_block
 from harness.measure.availability import availability, eventual_counts, first_attempt_counts
-from harness.measure.exemplars import told
 from harness.measure.ledger import Ledger
 from harness.measure.names import CHAIN_EVENTS, CONNECTION_EVENTS, RESULTS, SETTLED_STEPS
 from harness.measure.snapshot import MAX_ERRORS, Snapshot
+from harness.measure.transcript import told
 from harness.units import NS_PER_S
 
 SCHEMA = "harness.summary/1"

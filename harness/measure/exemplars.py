@@ -12,12 +12,13 @@ messages were redacted when the reply was read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from heapq import heappush, heapreplace
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from harness.measure.transcript import Exemplar, transcribe
 from harness.visitor.records import Attempt, Chain, Outcome, StepOutcome, VisitOutcome
 
 # How many of each kind are kept: 20 in all.
@@ -26,46 +27,9 @@ KEPT: Final[Mapping[str, int]] = {"slowest": 8, "exhausted": 6, "renewed": 6}
 _FIRST: Final = 16
 _LAST: Final = 32
 
-_NS_PER_MS: Final = 1_000_000
-
 # Looked up on their classes slowly.
 _RENEWED: Final = Chain.renewed
 _EXHAUSTED: Final = Outcome.exhausted
-
-
-class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One attempt of an exemplar; the fields are those of `Attempt`, names instead of numbers."""
-
-    op: str
-    step: int
-    number: int
-    result: str
-    chain: str
-    http_status: int
-    code: int
-    planned_ns: int
-    started_ns: int
-    connected_ns: int
-    sent_ns: int
-    done_ns: int
-    message: str
-
-
-class Exemplar(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One visit, `kind` as above; `took_ns` is its slowest step from first planned moment to settled.
-
-    `left_out` counts attempts between the first and the last ones that were not kept.
-    """
-
-    kind: str
-    took_ns: int
-    visit: str
-    cohort: str
-    end: str
-    planned_ns: int
-    ended_ns: int
-    calls: tuple[Call, ...]
-    left_out: int
 
 
 def best(exemplars: Iterable[Exemplar]) -> list[Exemplar]:
@@ -99,7 +63,7 @@ class Exemplars:
         self._kept: dict[str, list[int]] = {kind: [] for kind in KEPT}
         self._new: list[Exemplar] = []
 
-    def attempts(self, batch: Sequence[Attempt]) -> None:
+    def attempts(self, batch: list[Attempt]) -> None:
         """Keeps the attempts of visits that are not over, in order."""
         kept = self._open
         find = kept.get
@@ -116,7 +80,7 @@ class Exemplars:
             if attempt.chain is _RENEWED:
                 self._kinds.setdefault(visit, "renewed")
 
-    def steps(self, batch: Sequence[StepOutcome]) -> None:
+    def steps(self, batch: list[StepOutcome]) -> None:
         """Marks the visits of steps that are slow or exhausted; the others cost a comparison."""
         slowest = self._kept["slowest"]
         bar_ns = slowest[0] if len(slowest) == KEPT["slowest"] else -1
@@ -128,7 +92,7 @@ class Exemplars:
             if (took_ns > bar_ns or exhausted) and step.attempts:
                 self._slow_ns[step.visit] = max(took_ns, self._slow_ns.get(step.visit, 0))
 
-    def visits(self, batch: Sequence[VisitOutcome]) -> None:
+    def visits(self, batch: list[VisitOutcome]) -> None:
         """Judges visits that ended, after all their attempts and steps."""
         for visit in batch:
             calls = self._open.pop(visit.visit, None)
@@ -153,64 +117,4 @@ class Exemplars:
             heapreplace(kept, took_ns)
         else:
             return
-        self._new.append(_exemplar(kind, took_ns, visit, calls, left_out))
-
-
-def _exemplar(kind: str, took_ns: int, visit: VisitOutcome, calls: Sequence[Attempt], left_out: int) -> Exemplar:
-    kept = tuple(
-        Call(
-            call.op, call.step, call.number, call.result.name, call.chain.name, call.http_status, call.code,
-            call.planned_ns, call.started_ns, call.connected_ns, call.sent_ns, call.done_ns, call.message,
-        )
-        for call in calls
-    )  # fmt: skip
-    return Exemplar(
-        kind, took_ns, visit.visit, visit.cohort, visit.end.name, visit.planned_ns, visit.ended_ns, kept, left_out
-    )
-
-
-def told(exemplar: Exemplar) -> dict[str, Any]:
-    """An exemplar as summary.json holds it: ms after the visit's planned arrival; what was not reached is absent.
-
-    Per call: `at_ms` (planned), `lag_ms`, `connect_ms`, `service_ms`, `response_ms`, result, chain, status, code,
-    message.
-    """
-    return {
-        "kind": exemplar.kind,
-        "visit": exemplar.visit,
-        "cohort": exemplar.cohort,
-        "end": exemplar.end,
-        "took_ms": _ms(exemplar.took_ns),
-        "arrived_s": round(exemplar.planned_ns / 1e9, 3),
-        "duration_ms": _ms(exemplar.ended_ns - exemplar.planned_ns),
-        "calls": [_told_call(call, exemplar.planned_ns) for call in exemplar.calls],
-        "left_out": exemplar.left_out,
-    }
-
-
-def _told_call(call: Call, arrival_ns: int) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "at_ms": _ms(call.planned_ns - arrival_ns),
-        "op": call.op,
-        "step": call.step,
-        "number": call.number,
-        "result": call.result,
-    }
-    if call.started_ns >= 0:
-        line["lag_ms"] = _ms(max(0, call.started_ns - call.planned_ns))
-        if call.connected_ns > call.started_ns:
-            line["connect_ms"] = _ms(call.connected_ns - call.started_ns)
-    if call.http_status and call.sent_ns >= 0:
-        line |= {"service_ms": _ms(call.done_ns - call.sent_ns), "response_ms": _ms(call.done_ns - call.planned_ns)}
-        line["http_status"] = call.http_status
-    if call.chain != "none":
-        line["chain"] = call.chain
-    if call.code >= 0:
-        line["code"] = call.code
-    if call.message:
-        line["message"] = call.message
-    return line
-
-
-def _ms(ns: int) -> float:
-    return round(ns / _NS_PER_MS, 3)
+        self._new.append(transcribe(kind, took_ns, visit, calls, left_out))

@@ -14,17 +14,20 @@ cells into a snapshot and begins anew. The rules of interfaces section 3 live he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Final
 
 from harness.measure.exemplars import Exemplars
 from harness.measure.histogram import Histogram
 from harness.measure.names import CHAIN_EVENTS, CONNECTION_EVENTS, OUTCOMES, RESULTS
 from harness.measure.snapshot import Snapshot, count_error
-from harness.visitor.records import ENGAGED, NO_REPLY, Attempt, Outcome, Result, StepOutcome, VisitOutcome
+from harness.visitor.records import ENGAGED, NO_REPLY, Attempt, Outcome, Result, StepOutcome, VisitEnd, VisitOutcome
 
 _FOLD_AFTER = 256
 
-_OK, _ERROR, _INFINITE, _UNTIMED = range(4)
+_OK: Final = 0
+_ERROR: Final = 1
+_INFINITE: Final = 2
+_UNTIMED: Final = 3
 
 
 def _row(result: Result) -> int:
@@ -36,7 +39,7 @@ def _row(result: Result) -> int:
 
 
 # Indexed by the result's number: hashing an enum member on the hot path costs more than all else.
-_ROWS: tuple[int, ...] = tuple(_row(result) for result in Result)
+_ROWS: list[int] = [_row(result) for result in Result]
 
 _TTA = {
     Outcome.available: "time_to_available",
@@ -46,6 +49,7 @@ _TTA = {
     Outcome.failed: "time_to_available_never",
     Outcome.not_available: "time_to_available_never",
 }
+_TTA_OF: list[str | None] = [_TTA.get(outcome) for outcome in Outcome]
 
 
 class _Timer:
@@ -58,13 +62,14 @@ class _Timer:
         self.histogram = Histogram()
 
     def fold(self) -> Histogram:
-        self.histogram.add_all(self.pending)
-        self.pending.clear()  # the same list goes on: appenders hold a reference
+        if self.pending:
+            self.histogram.add_all(self.pending)
+            self.pending = []
         return self.histogram
 
 
 class _Cell:
-    """What was counted for one op and cohort since the last `take`."""
+    """What was counted for one op and cohort since the last `take`; timers with two rows are indexed by _OK, _ERROR."""
 
     def __init__(self) -> None:
         self.results = [0] * len(RESULTS)
@@ -72,26 +77,25 @@ class _Cell:
         self.first_attempts = 0
         self.first_available = 0
         self.no_reply = 0
-        self.timers = {
-            (measure, row): _Timer()
-            for measure, row in (
-                ("response_time", "ok"),
-                ("service_time", "ok"),
-                ("response_time", "error"),
-                ("service_time", "error"),
-                ("connect_time", "ok"),
-                ("dispatch_lag", "ok"),
-                *((name, "ok") for name in set(_TTA.values())),
-            )
-        }
-        # Bound methods, so that the hot path appends without a look-up; indexed by _OK and _ERROR.
-        self.response = tuple(self.timers["response_time", row].pending.append for row in ("ok", "error"))
-        self.service = tuple(self.timers["service_time", row].pending.append for row in ("ok", "error"))
-        self.connect = self.timers["connect_time", "ok"].pending.append
-        self.lag = self.timers["dispatch_lag", "ok"].pending.append
+        self.response = [_Timer(), _Timer()]
+        self.service = [_Timer(), _Timer()]
+        self.connect = _Timer()
+        self.lag = _Timer()
+        self.available = {name: _Timer() for name in _TTA.values()}
+
+    def timers(self) -> list[tuple[str, str, _Timer]]:
+        """All of them, with measure and row."""
+        rows = ("ok", "error")
+        return [
+            *(("response_time", row, timer) for row, timer in zip(rows, self.response, strict=True)),
+            *(("service_time", row, timer) for row, timer in zip(rows, self.service, strict=True)),
+            ("connect_time", "ok", self.connect),
+            ("dispatch_lag", "ok", self.lag),
+            *((name, "ok", timer) for name, timer in self.available.items()),
+        ]
 
     def fold(self) -> None:
-        for timer in self.timers.values():
+        for _, _, timer in self.timers():
             timer.fold()
 
     def move_into(self, snapshot: Snapshot, op: str, cohort: str) -> None:
@@ -100,12 +104,27 @@ class _Cell:
             snapshot.counters |= {(kind, op, cohort, name): n for name, n in zip(names, counts, strict=True) if n}
         firsts = (("first_attempts", self.first_attempts), ("first_available", self.first_available))
         snapshot.counters |= {(name, op, cohort): n for name, n in firsts if n}
-        for (measure, row), timer in self.timers.items():
+        for measure, row, timer in self.timers():
             histogram = timer.fold()
             if row == "ok" and measure in ("response_time", "service_time"):
                 histogram.add_infinite(self.no_reply)
             if histogram.counts or histogram.infinite:
                 snapshot.histograms[measure, op, cohort, row] = histogram
+
+
+class _Visits:
+    """What was counted of the visits of one cohort since the last `take`."""
+
+    def __init__(self) -> None:
+        self.started = 0
+        self.ended = 0
+        self.ends = [0] * len(VisitEnd)
+
+    def move_into(self, snapshot: Snapshot, cohort: str) -> None:
+        counts: dict[tuple[str, ...], int] = {("visits", cohort, end.name): self.ends[end] for end in VisitEnd}
+        counts["visits_started", cohort] = self.started
+        counts["visits_ended", cohort] = self.ended
+        snapshot.counters |= {key: n for key, n in counts.items() if n}
 
 
 class Recorder:
@@ -122,79 +141,101 @@ class Recorder:
 
     def _begin(self) -> None:
         self._cells: dict[tuple[str, str], _Cell] = {}
+        self._visits: dict[str, _Visits] = {}
         self._chain = [0] * (len(CHAIN_EVENTS) + 1)
+        self._return_missed = self._stale_sent = 0
+        self._last_arrival_ns = -1
         self._loop_delay = Histogram()
         self._rest = Snapshot()
         self._pending = 0
 
-    def _new_cell(self, op: str, cohort: str) -> _Cell:
-        cell = self._cells[op, cohort] = _Cell()
+    def _cell(self, op: str, cohort: str) -> _Cell:
+        cell = self._cells.get((op, cohort))
+        if cell is None:
+            cell = self._cells[op, cohort] = _Cell()
         return cell
 
-    def attempts(self, batch: Sequence[Attempt]) -> None:
+    def _visits_of(self, cohort: str) -> _Visits:
+        visits = self._visits.get(cohort)
+        if visits is None:
+            visits = self._visits[cohort] = _Visits()
+        return visits
+
+    def attempts(self, batch: list[Attempt]) -> None:
         """Fold attempts that are over. Raises `ValueError` when one was answered before it was sent."""
-        cells, chain, closed, errors = self._cells, self._chain, self._closed, self._rest.errors
+        if not batch:
+            return
+        chain, closed = self._chain, self._closed
+        op, cohort = batch[0].op, batch[0].cohort
+        cell = self._cell(op, cohort)
         for attempt in batch:
-            op, cohort, result = attempt.op, attempt.cohort, attempt.result
-            cell = cells.get((op, cohort)) or self._new_cell(op, cohort)
+            if attempt.cohort != cohort or attempt.op != op:
+                op, cohort = attempt.op, attempt.cohort
+                cell = self._cell(op, cohort)
+            result = attempt.result
             cell.results[result] += 1
             chain[attempt.chain] += 1
             if attempt.return_missed:
-                self._count("chain", "return_missed")
+                self._return_missed += 1
             if attempt.stale:
-                self._count("chain", "stale_sent")
+                self._stale_sent += 1
             planned_ns, started_ns = attempt.planned_ns, attempt.started_ns
             connect_ns = 0
             if started_ns >= 0:
                 if not closed:
-                    cell.lag(started_ns - planned_ns if started_ns > planned_ns else 0)
+                    cell.lag.pending.append(started_ns - planned_ns if started_ns > planned_ns else 0)
                 connected_ns = attempt.connected_ns
                 if connected_ns > started_ns:
                     connect_ns = connected_ns - started_ns
-                    cell.connect(connect_ns)
+                    cell.connect.pending.append(connect_ns)
             row = _ROWS[result]
             if row <= _ERROR:
                 done_ns = attempt.done_ns
                 service_ns = done_ns - attempt.sent_ns
-                cell.service[row](service_ns)
-                cell.response[row](connect_ns + service_ns if closed else done_ns - planned_ns)
+                cell.service[row].pending.append(service_ns)
+                cell.response[row].pending.append(connect_ns + service_ns if closed else done_ns - planned_ns)
             elif row == _INFINITE:
                 cell.no_reply += 1
             if row != _OK:
-                count_error(errors, (op, RESULTS[result], attempt.http_status, attempt.code, attempt.message))
+                key = (op, RESULTS[result], attempt.http_status, attempt.code, attempt.message)
+                count_error(self._rest.errors, key)
         self._exemplars.attempts(batch)
         self._pending += len(batch)
         if self._pending >= _FOLD_AFTER:
             self._pending = 0
-            for cell in cells.values():
+            for cell in self._cells.values():
                 cell.fold()
 
-    def steps(self, batch: Sequence[StepOutcome]) -> None:
+    def steps(self, batch: list[StepOutcome]) -> None:
         """Fold steps that are settled."""
         self._exemplars.steps(batch)
-        cells = self._cells
         for step in batch:
-            op, cohort, outcome = step.op, step.cohort, step.outcome
-            cell = cells.get((op, cohort)) or self._new_cell(op, cohort)
+            op, outcome = step.op, step.outcome
+            cell = self._cell(op, step.cohort)
             cell.outcomes[outcome] += 1
             if step.attempts:
                 cell.first_attempts += 1
-                cell.first_available += step.first_available
-            if op == "get_engagement" and step.planned_ns >= 0 and outcome in _TTA:
-                cell.timers[_TTA[outcome], "ok"].pending.append(step.settled_ns - step.planned_ns)
+                if step.first_available:
+                    cell.first_available += 1
+            if op == "get_engagement" and step.planned_ns >= 0:
+                measure = _TTA_OF[outcome]
+                if measure is not None:
+                    cell.available[measure].pending.append(step.settled_ns - step.planned_ns)
 
-    def visits(self, batch: Sequence[VisitOutcome]) -> None:
+    def visits(self, batch: list[VisitOutcome]) -> None:
         """Fold visits that ended, after their attempts and steps."""
         self._exemplars.visits(batch)
         for visit in batch:
-            self._count("visits", visit.cohort, visit.end.name)
+            counts = self._visits_of(visit.cohort)
+            counts.ends[visit.end] += 1
             if visit.started_ns >= 0:
-                self._count("visits_ended", visit.cohort)
+                counts.ended += 1
 
     def visit_started(self, planned_ns: int, cohort: str) -> None:
         """Count a visit that begins now; `planned_ns` is its planned arrival."""
-        self._count("visits_started", cohort)
-        self._peak("last_arrival_ns", planned_ns)
+        self._visits_of(cohort).started += 1
+        if planned_ns > self._last_arrival_ns:
+            self._last_arrival_ns = planned_ns
 
     def connection(self, event: str, n: int = 1) -> None:
         """Count connection events: one of `names.CONNECTION_EVENTS`, else `ValueError`."""
@@ -229,9 +270,14 @@ class Recorder:
         snapshot = self._rest
         for (op, cohort), cell in self._cells.items():
             cell.move_into(snapshot, op, cohort)
-        for name, n in zip(CHAIN_EVENTS, self._chain[1:], strict=True):
+        for cohort, visits in self._visits.items():
+            visits.move_into(snapshot, cohort)
+        missed = (("return_missed", self._return_missed), ("stale_sent", self._stale_sent))
+        for name, n in (*zip(CHAIN_EVENTS, self._chain[1:], strict=True), *missed):
             if n:
                 self._count("chain", name, n=n)
+        if self._last_arrival_ns >= 0:
+            self._peak("last_arrival_ns", self._last_arrival_ns)
         snapshot.exemplars = self._exemplars.take()
         if self._loop_delay.counts:
             snapshot.histograms["loop_delay", "", "", "ok"] = self._loop_delay

@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 
 from harness.errors import UsageError
-from harness.measure.exemplars import Exemplar
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot, count_error
+from harness.measure.transcript import Exemplar
 
 _KEYED_BY_OP = frozenset({"attempts", "steps", "first_attempts", "first_available"})
 

@@ -23,8 +23,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from harness.measure.exemplars import Exemplar, best
+from harness.measure.exemplars import best
 from harness.measure.histogram import Histogram
+from harness.measure.transcript import Exemplar
 
 CounterKey = tuple[str, ...]
 HistogramKey = tuple[str, str, str, str]

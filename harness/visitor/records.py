@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-import msgspec
+from harness.record import Record
 
 
 class Result(IntEnum):
@@ -77,7 +77,7 @@ ENGAGED = frozenset({Result.available, Result.not_available, Result.accepted})
 NO_REPLY = frozenset({Result.timeout, Result.connect_error, Result.tls_error, Result.reset, Result.bad_reply})
 
 
-class Attempt(msgspec.Struct, gc=False):
+class Attempt(Record):
     """One request: when it was planned, begun, connected, sent and answered, and what it came to.
 
     `chain` is what the reply did to the ids; `return_missed` and `stale` say how the request's identity rule turned
@@ -85,50 +85,134 @@ class Attempt(msgspec.Struct, gc=False):
     redacted, and empty unless the result is an error.
     """
 
-    visit: str
-    cohort: str
-    op: str
-    step: int
-    number: int
-    result: Result
-    chain: Chain
-    return_missed: bool
-    stale: bool
-    http_status: int
-    code: int
-    planned_ns: int
-    started_ns: int
-    connected_ns: int
-    sent_ns: int
-    done_ns: int
-    message: str = ""
+    __slots__ = (
+        "chain",
+        "code",
+        "cohort",
+        "connected_ns",
+        "done_ns",
+        "http_status",
+        "message",
+        "number",
+        "op",
+        "planned_ns",
+        "result",
+        "return_missed",
+        "sent_ns",
+        "stale",
+        "started_ns",
+        "step",
+        "visit",
+    )
+
+    def __init__(
+        self,
+        visit: str,
+        cohort: str,
+        op: str,
+        step: int,
+        number: int,
+        result: Result,
+        chain: Chain,
+        return_missed: bool,
+        stale: bool,
+        http_status: int,
+        code: int,
+        planned_ns: int,
+        started_ns: int,
+        connected_ns: int,
+        sent_ns: int,
+        done_ns: int,
+        message: str = "",
+    ) -> None:
+        self.visit = visit
+        self.cohort = cohort
+        self.op = op
+        self.step = step
+        self.number = number
+        self.result = result
+        self.chain = chain
+        self.return_missed = return_missed
+        self.stale = stale
+        self.http_status = http_status
+        self.code = code
+        self.planned_ns = planned_ns
+        self.started_ns = started_ns
+        self.connected_ns = connected_ns
+        self.sent_ns = sent_ns
+        self.done_ns = done_ns
+        self.message = message
 
 
-class StepOutcome(msgspec.Struct, gc=False):
+class StepOutcome(Record):
     """One step settled: `planned_ns` is its first planned moment, `settled_ns` when it was decided.
 
     `attempts` counts requests of this step; `first_available` says that the very first one was available.
     A step that never began (cut off, dropped, lost) has `planned_ns` -1 and 0 attempts.
     """
 
-    visit: str
-    cohort: str
-    op: str
-    step: int
-    outcome: Outcome
-    planned_ns: int
-    settled_ns: int
-    attempts: int
-    first_available: bool
+    __slots__ = (
+        "attempts",
+        "cohort",
+        "first_available",
+        "op",
+        "outcome",
+        "planned_ns",
+        "settled_ns",
+        "step",
+        "visit",
+    )
+
+    def __init__(
+        self,
+        visit: str,
+        cohort: str,
+        op: str,
+        step: int,
+        outcome: Outcome,
+        planned_ns: int,
+        settled_ns: int,
+        attempts: int,
+        first_available: bool,
+    ) -> None:
+        self.visit = visit
+        self.cohort = cohort
+        self.op = op
+        self.step = step
+        self.outcome = outcome
+        self.planned_ns = planned_ns
+        self.settled_ns = settled_ns
+        self.attempts = attempts
+        self.first_available = first_available
 
 
-class VisitOutcome(msgspec.Struct, gc=False):
+class VisitOutcome(Record):
     """One visit ended; `planned_ns` is its planned arrival, `started_ns` -1 when it never began."""
 
-    visit: str
-    cohort: str
-    end: VisitEnd
-    planned_ns: int
-    started_ns: int
-    ended_ns: int
-    steps: int
+    __slots__ = (
+        "cohort",
+        "end",
+        "ended_ns",
+        "planned_ns",
+        "started_ns",
+        "steps",
+        "visit",
+    )
+
+    def __init__(
+        self,
+        visit: str,
+        cohort: str,
+        end: VisitEnd,
+        planned_ns: int,
+        started_ns: int,
+        ended_ns: int,
+        steps: int,
+    ) -> None:
+        self.visit = visit
+        self.cohort = cohort
+        self.end = end
+        self.planned_ns = planned_ns
+        self.started_ns = started_ns
+        self.ended_ns = ended_ns
+        self.steps = steps

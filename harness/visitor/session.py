@@ -44,6 +44,15 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
     (NEW, "drop"): OVER,
 }
 
+
+def _after(event: str) -> dict[str, str]:
+    return {state: after for (state, name), after in TRANSITIONS.items() if name == event}
+
+
+# The same by event: the usual moves are looked up at each attempt.
+_AFTER: Final = {event: _after(event) for _, event in TRANSITIONS}
+_AFTER_SEND: Final = _AFTER["send"]
+
 # How a result settles its step when the policy does not try it again. One that it would try again, but for its spent
 # budget, settles as `exhausted`.
 SETTLES: Final[dict[Result, Outcome]] = {
@@ -232,7 +241,7 @@ class VisitorSession:
         self._stale = self._holds_stale
         vid = self._sent_vid = self._vid
         sid = self._sent_sid = self._sid
-        self._state = TRANSITIONS[self._state, "send"]
+        self._state = _AFTER_SEND[self._state]
         attempt = f"{self.name}/{self._index}/{self._number}"
         if step.op == "update":
             assert self._offer is not None
@@ -407,11 +416,11 @@ class VisitorSession:
         self._retries = 0
         if self._index < len(steps):
             step = steps[self._index]
-            self._state = TRANSITIONS[self._state, more]
+            self._state = _AFTER[more][self._state]
             self.op = step.op
             self.due_ns = now_ns + self._think_ns(step)
             return
-        self._state = TRANSITIONS[self._state, last]
+        self._state = _AFTER[last][self._state]
         self._end(VisitEnd.completed, now_ns)
 
     def _think_ns(self, step: Step) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 import orjson
 
+from harness.record import Record
 from harness.wire.codes import BAD_SID, BAD_VID, LOADING, LOADING_ACCEPTED
 from harness.wire.ids import as_code, as_id
 from harness.wire.redact import HIDDEN, redact
@@ -36,7 +37,7 @@ _LOADING_START: Final = "Loading account"
 _LOADING_SHOWN: Final = f"Loading account: {HIDDEN}, vid: {HIDDEN}"
 
 
-class Reply(msgspec.Struct, gc=False):
+class Reply(Record):
     """One answer of the service, whatever it was.
 
     `kind` is the name of the attempt's result. `vid`, `sid` and `page_id` are given only by an engagement reply; each
@@ -46,15 +47,29 @@ class Reply(msgspec.Struct, gc=False):
     and that a retry may send.
     """
 
-    kind: Kind
-    http_status: int
-    vid: str | None = None
-    sid: str | None = None
-    page_id: str | None = None
-    offer: bytes = b""
-    code: int | None = None
-    message: str = ""
-    hint_vid: str | None = None
+    __slots__ = ("code", "hint_vid", "http_status", "kind", "message", "offer", "page_id", "sid", "vid")
+
+    def __init__(
+        self,
+        kind: Kind,
+        http_status: int,
+        vid: str | None = None,
+        sid: str | None = None,
+        page_id: str | None = None,
+        offer: bytes = b"",
+        code: int | None = None,
+        message: str = "",
+        hint_vid: str | None = None,
+    ) -> None:
+        self.kind: Kind = kind
+        self.http_status = http_status
+        self.vid = vid
+        self.sid = sid
+        self.page_id = page_id
+        self.offer = offer
+        self.code = code
+        self.message = message
+        self.hint_vid = hint_vid
 
     @property
     def details(self) -> dict[str, Any] | None:
@@ -62,16 +77,18 @@ class Reply(msgspec.Struct, gc=False):
         return orjson.loads(self.offer) if self.offer else None
 
 
-class _Engagement(msgspec.Struct, gc=False):
-    """The usual reply; one that does not fit (ids as numbers, nulls, errors) is read the tolerant way."""
-
-    status: Literal["Available", "NotAvailable"]
-    visitorId: str = ""
-    sessionId: str = ""
-    pageId: str = ""
-    engagementDetails: msgspec.Raw = msgspec.Raw(b"")
-
-
+# The usual reply; one that does not fit (ids as numbers, nulls, errors) is read the tolerant way.
+_Engagement: Any = msgspec.defstruct(
+    "_Engagement",
+    [
+        ("status", Literal["Available", "NotAvailable"]),
+        ("visitorId", str, ""),
+        ("sessionId", str, ""),
+        ("pageId", str, ""),
+        ("engagementDetails", msgspec.Raw, msgspec.Raw(b"")),
+    ],
+    gc=False,
+)
 _decode_usual = msgspec.json.Decoder(_Engagement).decode
 
 

@@ -10,7 +10,8 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.histogram import Histogram, bucket_midpoint, bucket_of
+from harness.measure.buckets import bucket_midpoint, bucket_of
+from harness.measure.histogram import Histogram
 
 values = st.one_of(st.integers(0, 3000), st.integers(0, 10**6), st.integers(0, 3600 * 10**9))
 samples = st.lists(values, max_size=60)

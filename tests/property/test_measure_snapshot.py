@@ -6,10 +6,11 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.measure.exemplars import KEPT, Call, Exemplar, best
+from harness.measure.exemplars import KEPT, best
 from harness.measure.histogram import Histogram
 from harness.measure.slices import from_lines, merge_from, to_lines
 from harness.measure.snapshot import MAX_ERRORS, OTHER_ERRORS, ErrorKey, Snapshot, count_error
+from harness.measure.transcript import Call, Exemplar
 
 ops = st.sampled_from(["get_engagement", "update"])
 cohorts = st.sampled_from(["mobile", "desktop"])

@@ -171,7 +171,7 @@ def _main() -> None:
     counts = engine.take_connection_counts()
     engine.close()
     cycles = gc.collect()
-    attempts = [msgspec.structs.asdict(a) | {"result": a.result.name, "chain": a.chain.name} for a in keep.all]
+    attempts = [a.fields() | {"result": a.result.name, "chain": a.chain.name} for a in keep.all]
     outcome = {
         "attempts": attempts,
         "ends": {end.name: count for end, count in ends.items() if count},

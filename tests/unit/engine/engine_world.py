@@ -115,9 +115,10 @@ class World:
         self.alarms: list[FakeAlarm] = []
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._serial = 0
+        self.after_turn: Callable[[], None] = lambda: None
         monkeypatch.setattr(engine_module, "monotonic_ns", lambda: self.now_ns)
         monkeypatch.setattr(engine_module, "Alarm", lambda _loop, callback: FakeAlarm(self, callback))
-        monkeypatch.setattr(lines_module, "Poller", FakePoller)
+        monkeypatch.setattr(lines_module, "Poller", lambda _loop, after_turn: FakePoller(self, after_turn))
         monkeypatch.setattr(lines_module, "Connection", lambda *parts: FakeConnection(self, parts[3]))
         given = {"retry": NO_RETRY, **config}
         self.engine = Engine(
@@ -154,6 +155,7 @@ class World:
                 alarm.ring()
             else:
                 heappop(self._agenda)[2]()
+                self.after_turn()
 
     def stall(self, duration_ns: int) -> None:
         """The process stands still: time goes on and nothing happens."""
@@ -193,10 +195,10 @@ class FakeAlarm:
 
 
 class FakePoller:
-    """Watches nothing."""
+    """Watches nothing; the world ends its turns."""
 
-    def __init__(self, _loop: None) -> None:
-        return
+    def __init__(self, world: World, after_turn: Callable[[], None]) -> None:
+        world.after_turn = after_turn
 
     def close(self) -> None:
         return

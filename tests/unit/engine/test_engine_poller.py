@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from harness.engine import poller as poller_module
-from harness.engine.poller import READ, WRITE, Poller
+from harness.engine.poller import READ, WRITE, Poller, Watched
 
 
 class Epoll:
@@ -69,6 +69,18 @@ class Loop:
         return self.watchers[-1]
 
 
+class Told(Watched):
+    """Does what it was given when it is told."""
+
+    def __init__(self, does: Callable[[], object]) -> None:
+        self.on_ready = does  # type: ignore[assignment,method-assign]
+
+
+def poller_on(loop: Loop, turns: list[str] | None = None) -> Poller:
+    """A poller on the loop; `turns` notes the ends of its turns."""
+    return Poller(loop, lambda: None if turns is None else turns.append("over"))
+
+
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Epoll:
     """The kernel that the next poller talks to."""
@@ -86,23 +98,23 @@ def turn(loop: Loop, kernel: Epoll, *descriptors: int) -> None:
 
 
 def test_the_owner_of_each_ready_descriptor_is_called_once(kernel: Epoll) -> None:
-    """In the kernel's order, through the callback that was given last; what is not ready is left alone."""
+    """In the kernel's order, whoever was given last, and then the turn's end; what is not ready is left alone."""
     loop, called = Loop(), []
-    poller = Poller(loop)
+    poller = poller_on(loop, called)
     for descriptor in (4, 5, 6):
-        poller.watch(descriptor, WRITE, lambda: pytest.fail("replaced"))
-        poller.watch(descriptor, READ, lambda d=descriptor: called.append(d))
+        poller.watch(descriptor, WRITE, Told(lambda: pytest.fail("replaced")))
+        poller.watch(descriptor, READ, Told(lambda d=descriptor: called.append(d)))
     turn(loop, kernel, 6, 4)
-    assert called == [6, 4]
+    assert called == [6, 4, "over"]
     assert kernel.registered == {4: READ, 5: READ, 6: READ}
 
 
 def test_who_was_forgotten_in_the_same_turn_is_not_called(kernel: Epoll) -> None:
     """A callback that closes another connection takes back its event."""
     loop, called = Loop(), []
-    poller = Poller(loop)
-    poller.watch(4, READ, lambda: (called.append(4), poller.forget(5))[0])
-    poller.watch(5, READ, lambda: called.append(5))
+    poller = poller_on(loop)
+    poller.watch(4, READ, Told(lambda: (called.append(4), poller.forget(5))[0]))
+    poller.watch(5, READ, Told(lambda: called.append(5)))
     turn(loop, kernel, 4, 5)
     assert called == [4]
     assert kernel.registered == {4: READ}
@@ -111,14 +123,14 @@ def test_who_was_forgotten_in_the_same_turn_is_not_called(kernel: Epoll) -> None
 def test_a_descriptor_reused_in_the_same_turn_is_not_taken_for_the_old_one(kernel: Epoll) -> None:
     """Closed and opened anew under the same number: its event belonged to the old one, the next turn's is its own."""
     loop, called = Loop(), []
-    poller = Poller(loop)
+    poller = poller_on(loop)
 
     def replace() -> None:
         poller.forget(5)
-        poller.watch(5, READ, lambda: called.append("new"))
+        poller.watch(5, READ, Told(lambda: called.append("new")))
 
-    poller.watch(4, READ, replace)
-    poller.watch(5, READ, lambda: called.append("old"))
+    poller.watch(4, READ, Told(replace))
+    poller.watch(5, READ, Told(lambda: called.append("old")))
     turn(loop, kernel, 4, 5)
     assert called == []
     turn(loop, kernel, 5)
@@ -127,11 +139,11 @@ def test_a_descriptor_reused_in_the_same_turn_is_not_taken_for_the_old_one(kerne
 
 def test_forgetting_and_closing_may_be_repeated(kernel: Epoll) -> None:
     """A second `forget` or `close`, or a `forget` after `close`, does nothing."""
-    poller = Poller(Loop())
-    poller.watch(4, READ, lambda: None)
+    poller = poller_on(Loop())
+    poller.watch(4, READ, Told(lambda: None))
     poller.forget(4)
     poller.forget(4)
-    poller.watch(5, READ, lambda: None)
+    poller.watch(5, READ, Told(lambda: None))
     poller.close()
     poller.close()
     poller.forget(5)

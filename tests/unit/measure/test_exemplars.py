@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.measure.exemplars import KEPT, Exemplars, told
+from harness.measure.exemplars import KEPT, Exemplars
 from harness.measure.recorder import Recorder
+from harness.measure.transcript import told
 from harness.visitor.records import Attempt, Chain, Outcome, Result, StepOutcome, VisitEnd, VisitOutcome
 
 MS, S = 1_000_000, 1_000_000_000
