@@ -39,7 +39,7 @@ class _Player:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        config = RunConfig(run_id="bench", trace="-", target=job.url, connections=job.connections)
+        config = RunConfig(run_id="bench", trace="-", target=job.url, connections=job.connections, **job.config)
         self._line = visit_line(2, _LONG_THINK_S) if job.hold else visit_line(job.steps)
         self._recorder = Recorder(closed=job.slots is not None)
         self._over = 0

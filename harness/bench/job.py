@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import orjson
 
@@ -12,7 +14,7 @@ class Job(msgspec.Struct, kw_only=True):
     """What to play: `visits` of `steps` chained calls against `url`, `slots` open at once or `rate_hz` arriving.
 
     With `hold` set a visit makes one call and then stays open: the resident memory is read when `hold` of them are
-    open, and again when all are.
+    open, and again when all are. `config` holds further fields of `RunConfig`.
     """
 
     url: str
@@ -23,6 +25,7 @@ class Job(msgspec.Struct, kw_only=True):
     connections: ConnectionMode = "pooled"
     hold: int | None = None
     limit_s: float = 60.0
+    config: dict[str, Any] = {}
 
 
 class Play(msgspec.Struct, kw_only=True):

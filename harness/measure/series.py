@@ -46,6 +46,8 @@ def series_line(
         line["loop_stall_max_ms"] = snapshot.maxima["loop_stall_max_ns"] / NS_PER_MS
     if "cpu_ns" in snapshot.sums:
         line["cpu_s"] = snapshot.sums["cpu_ns"] / NS_PER_S
+    if "rss_bytes" in snapshot.maxima:
+        line["rss_max_mb"] = snapshot.maxima["rss_bytes"] / 1e6
     if "last_arrival_ns" in snapshot.maxima:
         line["last_arrival_s"] = snapshot.maxima["last_arrival_ns"] / NS_PER_S
     return line
