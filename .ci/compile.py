@@ -76,7 +76,7 @@ def main() -> int:
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) is None or not Path(sysconfig.get_path("include"), "Python.h").exists():
         remove()
-        say(f"no C compiler ({compiler}, Python.h): the engine runs interpreted, at about half the speed")
+        say(f"no C compiler ({compiler}, Python.h): the engine runs interpreted, only slower")
         return 0
     target = KEPT / digest()
     if not target.exists():

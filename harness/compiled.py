@@ -1,7 +1,7 @@
 """Which modules of the engine's hot path may be compiled to C, and whether they are (docs/decisions/0011).
 
 `make compile` translates them with mypyc and puts the results beside their sources, where Python prefers them. Nothing
-depends on it: the same sources run interpreted, at about half the speed.
+depends on it: the same sources run interpreted, only slower.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ MODULES: Final = (
     "engine/accounts",
     "engine/lines",
     "engine/engine",
+    "fleet/telling",
 )
 
 _PACKAGE: Final = Path(__file__).resolve().parent

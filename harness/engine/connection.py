@@ -150,8 +150,8 @@ class Connection(Watched):
                 self._on_both()
             else:
                 self._on_readable()
-        except BadReplyError as error:
-            self._fail(Result.bad_reply, str(error))
+        except BadReplyError as bad_reply:
+            self._fail(Result.bad_reply, str(bad_reply))
         except Exception as error:
             self._owner.crash(error)
 

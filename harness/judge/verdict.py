@@ -128,7 +128,7 @@ def _ending_checks(summary: Mapping[str, Any], ending: str) -> list[Check]:
     message = {
         "internal_error": said or "an attempt ended in an error of the harness itself; see the logs in the run folder",
         "interrupted": said or "the run was interrupted; what was measured until then is kept",
-        "guard": said or "a guard-rail ended the run",
+        "guard": said.removeprefix("guard: ") or "a guard-rail ended the run",
         "unreachable": f"not one readable reply to {attempts} attempts; is the target up, and is it this one?",
     }[ending]
     kind: Kind = "guard" if ending in ("guard", "unreachable") else "validity"

@@ -62,16 +62,18 @@ zmqrpc.Server.send_to_client = lossy(zmqrpc.BaseSocket.send_to_client)
 """
 
 RAISE_IN_THE_HUB = """
-from harness.engine import engine
+from harness.fleet import life
 
-begin = engine.Engine._begin
+over = life.Life._on_over
+ended = []
 
-def fragile(self, arrival, now_ns):
-    if self.begun == 20:
+def fragile(self, ticket, end):
+    ended.append(ticket)
+    if len(ended) == 20:
         raise RuntimeError("a bad day")
-    return begin(self, arrival, now_ns)
+    return over(self, ticket, end)
 
-engine.Engine._begin = fragile
+life.Life._on_over = fragile
 """
 
 RAISE_IN_THE_MASTER = """

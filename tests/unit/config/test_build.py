@@ -39,11 +39,11 @@ def test_nested_tables_reach_their_structs(tmp_path: Path) -> None:
     """Profile tables fill the nested structs and the retry policy of that name is taken whole."""
     profile = tmp_path / "p.toml"
     profile.write_text(
-        '[limits]\nmax_open_visits = 9\nabort_on = ["ratio(failed) > 50%"]\n[validity]\nlag_p99_ms = 2.5\n'
+        '[limits]\nmax_open_visits = 9\nabort_on = ["ratio(failed) < 50%"]\n[validity]\nlag_p99_ms = 2.5\n'
         '[client]\nretry = "mine"\n[retry.mine]\nretry_on = ["loading"]\nmax_retries = 4\ndelays_ms = [1, 2.5]\n'
     )
     config = built(profile=str(profile))
-    assert (config.limits.max_open_visits, config.limits.abort_on) == (9, ("ratio(failed) > 50%",))
+    assert (config.limits.max_open_visits, config.limits.abort_on) == (9, ("ratio(failed) < 50%",))
     assert config.validity.lag_p99_ms == 2.5
     assert (config.retry.name, config.retry.retry_on, config.retry.max_retries, config.retry.delays_ms) == (
         "mine", frozenset({"loading"}), 4, (1.0, 2.5),
