@@ -22,15 +22,21 @@ MODULES: Final = (
     "measure/buckets",
     "measure/exemplars",
     "measure/recorder",
+    "sim/loads",
+    "sim/wires",
+    "sim/routed",
+    "sim/rehearsal",
     "engine/heads",
     "engine/http",
     "engine/poller",
     "engine/connection",
     "engine/player",
+    "engine/traceparent",
     "engine/accounts",
     "engine/lines",
     "engine/engine",
     "fleet/telling",
+    "fleet/attempt_log",
 )
 
 _PACKAGE: Final = Path(__file__).resolve().parent

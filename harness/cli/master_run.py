@@ -6,7 +6,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -15,6 +15,7 @@ from typing import Any
 
 import harness
 from harness.bench.machine import machine
+from harness.cli.planned import plan_end_ns, planned_visits
 from harness.cli.run_metrics import RunMetrics
 from harness.config.build import public_config
 from harness.config.model import RunConfig
@@ -33,14 +34,10 @@ from harness.measure.series import series_line
 from harness.measure.slices import to_lines
 from harness.measure.snapshot import Snapshot
 from harness.plan.arrivals import parse_arrivals
-from harness.plan.schedule import plan_visits
 from harness.report.charts import CURVE_MEASURES, percentile_curve
 from harness.report.html import render_html
 from harness.report.text import render_text
 from harness.store.run_folder import RunFolder
-from harness.trace.check import Validation
-from harness.trace.codec import open_trace
-from harness.trace.lines import BadLines
 from harness.units import NS_PER_MS, NS_PER_S
 
 _PROGRESS_NS = NS_PER_S
@@ -65,7 +62,7 @@ class MasterRun:
         self._began = datetime.now(UTC)
         self._metrics: RunMetrics | None = None
         if config.metrics is not None:
-            self._metrics = RunMetrics(config.metrics, config, self._thresholds, self._arrivals, self._plan_end_ns())
+            self._metrics = RunMetrics(config.metrics, config, self._thresholds, self._arrivals, plan_end_ns(config))
         self._folder = RunFolder.create(Path(config.out_dir), self._manifest())
         self._storage_error: StorageError | None = None
         self._planned = 0
@@ -75,30 +72,7 @@ class MasterRun:
         self._progress_ns = 0
         self._verdict: str | None = None
         self._slo_ok: dict[str, bool] = {}
-        self.conductor = Conductor(config, self._visits(), send, self, self._plan_end_ns())
-
-    def _visits(self) -> Iterator[Any]:
-        config = self._config
-        return plan_visits(
-            self._lines,
-            self._arrivals,
-            seed=config.seed,
-            speed=config.speed,
-            amplify=config.amplify,
-            loop=config.loop,
-            duration_ns=config.duration_ns,
-            limit_visits=config.limit_visits,
-        )
-
-    def _lines(self) -> Iterator[bytes]:
-        if self._config.on_bad_line == "skip":
-            validation = Validation(self._config.trace, BadLines("skip"))
-            return (read.raw for read, _ in validation)
-        return (raw for _, raw in open_trace(self._config.trace)[1])
-
-    def _plan_end_ns(self) -> int | None:
-        ends = [end for end in (self._config.duration_ns, self._arrivals.duration_ns()) if end is not None]
-        return min(ends, default=None)
+        self.conductor = Conductor(config, planned_visits(config), send, self, plan_end_ns(config))
 
     def _manifest(self) -> dict[str, Any]:
         config = self._config
@@ -218,7 +192,7 @@ class MasterRun:
         return "drain" if conductor.phase == "draining" and offset_ns > self._arrivals_end_ns() else "measure"
 
     def _arrivals_end_ns(self) -> int:
-        end_ns = self._plan_end_ns()
+        end_ns = plan_end_ns(self._config)
         return self.conductor.dealer.last_due_ns if end_ns is None else end_ns
 
     def _publish(self, now_ns: int) -> None:
@@ -345,7 +319,7 @@ class MasterRun:
         config = self._config
         warmup_s = config.warmup_ns / NS_PER_S
         arrivals_ns = self._arrivals_end_ns()
-        if config.closed_slots is not None and self._plan_end_ns() is None:
+        if config.closed_slots is not None and plan_end_ns(self._config) is None:
             arrivals_ns = conductor.ended_ns - conductor.t0_ns
         planned = sum(
             count

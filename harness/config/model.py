@@ -15,6 +15,8 @@ from harness.units import NS_PER_S
 from harness.visitor.retry import POLICIES, RetryPolicy
 
 ConnectionMode = Literal["browser", "pooled", "fresh"]
+# Chromium, whose engine most browsers share, drops a connection that was used and then lay idle for five minutes.
+IDLE_LIMIT_NS = 300 * NS_PER_S
 
 UNVERIFIED = "harness: WARNING: --insecure: the target's certificate is NOT verified, so anybody may be answering"
 
@@ -112,6 +114,15 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
     def unverified(self) -> bool:
         """Whether the target's certificate is not looked at (`--insecure`)."""
         return self.insecure and self.target.startswith("https:")
+
+    @property
+    def think_speed(self) -> float:
+        """How much faster than recorded visitors think."""
+        return self.speed if self.warp_think else 1.0
+
+    def account_of(self, name: str | None) -> str:
+        """The account id of a visit that names this account: as the profile maps it, else the run's own."""
+        return self.accounts.get(name, self.account) if name else self.account
 
     @property
     def closed_slots(self) -> int | None:

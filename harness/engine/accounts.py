@@ -37,8 +37,7 @@ class Accounts:
         """The calls of a trace's account name: mapped by the profile if it maps it, else the run's own account."""
         calls = self._calls.get(account)
         if calls is None:
-            number = self._config.accounts.get(account, self._config.account) if account else self._config.account
-            calls = self._calls[account] = Calls(self._renderer(number))
+            calls = self._calls[account] = Calls(self._renderer(self._config.account_of(account)))
         return calls
 
     def _renderer(self, account: str) -> CallRenderer:

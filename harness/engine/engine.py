@@ -33,8 +33,8 @@ from harness.record import Record
 from harness.trace.model import Visit
 from harness.units import NS_PER_MS, NS_PER_S
 from harness.visitor.identity import Identities
-from harness.visitor.records import Attempt, Result, StepOutcome, VisitEnd, VisitOutcome
-from harness.visitor.session import Rules, Sink
+from harness.visitor.records import Result, VisitEnd
+from harness.visitor.session import Folder, Rules, Sink
 from harness.wire.reply import read_reply
 
 TICK_NS = 20 * NS_PER_MS
@@ -50,12 +50,9 @@ FENCE_NS = 3 * NS_PER_S
 _decode_visit = msgspec.json.Decoder(Visit).decode
 
 
-class Recorder(Protocol):
-    """Where folded records go (measure.recorder)."""
+class Recorder(Folder, Protocol):
+    """Where folded records go, and what else the engine counts (measure.recorder)."""
 
-    def attempts(self, batch: list[Attempt]) -> None: ...
-    def steps(self, batch: list[StepOutcome]) -> None: ...
-    def visits(self, batch: list[VisitOutcome]) -> None: ...
     def visit_started(self, planned_ns: int, cohort: str) -> None: ...
     def loop_delay(self, delay_ns: int) -> None: ...
     def stall(self, stall_ns: int) -> None: ...
@@ -101,8 +98,9 @@ class Engine(Owner):
         self._on_second = on_second
         self._on_crash = on_crash
         self._sink = Sink()
-        think_speed = config.speed if config.warp_think else 1.0
-        self._rules = Rules(config.retry, config.seed, Identities(), self._sink, config.max_think_ns, think_speed)
+        self._rules = Rules(
+            config.retry, config.seed, Identities(), self._sink, config.max_think_ns, config.think_speed
+        )
         self._lines = Lines(loop, endpoint, config.connections, self, self._after_turn)
         self._shares_lines = config.connections != "browser"
         self._accounts = Accounts(config, endpoint)
@@ -433,16 +431,7 @@ class Engine(Owner):
             self._begin(arrivals.popleft(), now_ns)
 
     def _fold(self) -> None:
-        sink = self._sink
-        if sink.attempts:
-            batch, sink.attempts = sink.attempts, []
-            self._recorder.attempts(batch)
-        if sink.steps:
-            steps, sink.steps = sink.steps, []
-            self._recorder.steps(steps)
-        if sink.visits:
-            visits, sink.visits = sink.visits, []
-            self._recorder.visits(visits)
+        self._sink.fold_into(self._recorder)
 
     def fold(self) -> None:
         """Folds whatever is left; for the run's end, after `cut`."""

@@ -13,17 +13,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from harness.config.model import ConnectionMode
+from harness.config.model import IDLE_LIMIT_NS, ConnectionMode
 from harness.engine.connection import Connection, Owner
 from harness.engine.endpoint import Endpoint
 from harness.engine.heads import Heads
 from harness.engine.player import Player
 from harness.engine.poller import Poller
-from harness.units import NS_PER_S
 
 MAX_HALF_OPEN = 256
-# Chromium, whose engine most browsers share, drops a connection that was used and then lay idle for five minutes.
-IDLE_LIMIT_NS = 300 * NS_PER_S
 
 
 class Lines:

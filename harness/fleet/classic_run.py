@@ -40,8 +40,7 @@ class ClassicRun:
         self.endpoint: Endpoint = resolve_endpoint(config)
         self.closed = config.closed_slots is not None
         self.sink = Sink()
-        think_speed = config.speed if config.warp_think else 1.0
-        self._rules = Rules(config.retry, config.seed, Identities(), self.sink, config.max_think_ns, think_speed)
+        self._rules = Rules(config.retry, config.seed, Identities(), self.sink, config.max_think_ns, config.think_speed)
         self._accounts = Accounts(config, self.endpoint)
         self._visits = visits
         self._duration_ns = duration_ns
@@ -80,12 +79,7 @@ class ClassicRun:
 
     def fold(self) -> None:
         """Enters the records of ended visits."""
-        sink = self.sink
-        self._recorder.attempts(sink.attempts)
-        self._recorder.steps(sink.steps)
-        self._recorder.visits(sink.visits)
-        for records in (sink.attempts, sink.steps, sink.visits):
-            records.clear()
+        self.sink.fold_into(self._recorder)
 
     def snapshot(self) -> Snapshot:
         """Everything recorded until now."""

@@ -37,7 +37,7 @@ class Decision(msgspec.Struct, gc=False):
 
     `outcome` is the name of a `visitor.records.Result`, or `hang`; `met` says what the ids of the call turned out to
     be (`acquaintance`), if they were looked at. `headers` are complete header lines. `vid` and
-    `sid` are those of the reply.
+    `sid` are those of the reply; `retry_after_s` is what its Retry-After asks for, 0 without one.
     """
 
     outcome: str
@@ -49,6 +49,7 @@ class Decision(msgspec.Struct, gc=False):
     vid: str | None = None
     sid: str | None = None
     met: str = ""
+    retry_after_s: int = 0
 
 
 class Behaviour:
@@ -79,6 +80,15 @@ class Behaviour:
         decision = self._decide(at_ns, call, body)
         self.truth.decided(call.op, decision.outcome, decision.met)
         return decision
+
+    def dismiss(self, account: str, vid: str) -> None:
+        """A visitor of whom the caller knows that it never comes again need not be remembered any longer.
+
+        Nothing that anybody else is answered depends on it: where a cap counts all sessions, it is kept.
+        """
+        known = self.accounts.get(account)
+        if known is not None and self.scenario.sessions.per_account is None:
+            known.dismiss(vid)
 
     def _decide(self, at_ns: int, call: Call, body: bytes) -> Decision:
         account = self._account(call.account, at_ns)
@@ -175,8 +185,10 @@ class Behaviour:
             case "reset" | "hang":
                 return Decision(fault, delay_ns, 0, fault=fault, met=met)
             case "throttled":
-                headers = TEXT_TYPE + b"Retry-After: %d\r\n" % self.scenario.retry_after_s
-                return Decision("throttled", delay_ns, 429, b"Too many requests", headers, met=met)
+                after_s = self.scenario.retry_after_s
+                headers = TEXT_TYPE + b"Retry-After: %d\r\n" % after_s
+                body = b"Too many requests"
+                return Decision("throttled", delay_ns, 429, body, headers, met=met, retry_after_s=after_s)
             case "redirect":
                 return Decision("redirect", delay_ns, 302, b"", b"Location: /moved\r\n", met=met)
             case "garbage":

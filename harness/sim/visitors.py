@@ -15,6 +15,8 @@ from harness.sim.scenario import Sessions
 
 # Ended sids that a visitor is still known by, to tell "expired" from "never issued".
 _ENDED_KEPT = 4
+# Below this many entries of dismissed visitors it is not worth while to look for them.
+_WORTH_CLEARING = 1_000
 
 
 class Session(msgspec.Struct, gc=False):
@@ -76,6 +78,22 @@ class Account:
         del visitor.sessions[session.sid]
         visitor.ended = (*visitor.ended[1 - _ENDED_KEPT :], session.sid)
 
+    def dismiss(self, vid: str) -> None:
+        """Forget a visitor and its sessions at once; does nothing when there is none."""
+        visitor = self.visitors.pop(vid, None)
+        if visitor is None:
+            return
+        for sid in visitor.sessions:
+            del self.sessions[sid]
+        known = len(self.visitors) + len(self.sessions)
+        if len(self._forget) > 2 * known + _WORTH_CLEARING:
+            # As many as are left will be dismissed before the next time, so that each pays for a step or two.
+            self._forget = [entry for entry in self._forget if self._knows(entry[1], entry[2])]
+            heapq.heapify(self._forget)
+
+    def _knows(self, vid: str, sid: str) -> bool:
+        return sid in self.sessions if sid else vid in self.visitors
+
     def full(self, visitor: Visitor | None) -> bool:
         """Whether a cap forbids another session, for `visitor` (None: a new one) or the whole account."""
         limits = self._limits
@@ -109,7 +127,9 @@ class Account:
 
     def _forget_if_due(self, vid: str, now_ns: int) -> int | None:
         """The later moment at which this visitor may be forgotten, or None when it is."""
-        visitor = self.visitors[vid]
+        visitor = self.visitors.get(vid)
+        if visitor is None:
+            return None
         due_ns = visitor.last_ns + self._limits.remember_ns
         for session in visitor.sessions.values():
             due_ns = max(due_ns, self._ends_ns(session))

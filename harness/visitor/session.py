@@ -8,7 +8,7 @@ an illegal one raises `IllegalMoveError` and changes nothing. All times are inte
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from harness.trace.model import Step, Visit
 from harness.units import NS_PER_S
@@ -88,8 +88,16 @@ class IllegalMoveError(Exception):
     """Our own code misused a session; nothing was changed."""
 
 
+class Folder(Protocol):
+    """Where records are folded (measure.recorder)."""
+
+    def attempts(self, batch: list[Attempt]) -> None: ...
+    def steps(self, batch: list[StepOutcome]) -> None: ...
+    def visits(self, batch: list[VisitOutcome]) -> None: ...
+
+
 class Sink:
-    """Where sessions put their records: three plain lists that the engine folds and clears."""
+    """Where sessions put their records: three plain lists, handed on in batches."""
 
     __slots__ = ("attempts", "steps", "visits")
 
@@ -97,6 +105,18 @@ class Sink:
         self.attempts: list[Attempt] = []
         self.steps: list[StepOutcome] = []
         self.visits: list[VisitOutcome] = []
+
+    def fold_into(self, folder: Folder) -> None:
+        """Hands on what is here, visits after their steps after their attempts, and begins anew."""
+        if self.attempts:
+            attempts, self.attempts = self.attempts, []
+            folder.attempts(attempts)
+        if self.steps:
+            steps, self.steps = self.steps, []
+            folder.steps(steps)
+        if self.visits:
+            visits, self.visits = self.visits, []
+            folder.visits(visits)
 
 
 class Rules:

@@ -29,3 +29,20 @@ def test_no_class_takes_options_or_a_foreign_base(module: str) -> None:
             assert not node.keywords, f"{module}.{node.name} takes options"
             foreign = [ast.unparse(base) for base in node.bases if "." in ast.unparse(base)]
             assert not foreign, f"{module}.{node.name} extends {foreign}"
+
+
+def test_whoever_extends_a_compiled_class_is_compiled_too() -> None:
+    """An interpreted class cannot inherit from a compiled one: it raises TypeError when its first object is made."""
+    compiled = {node.name for module in MODULES for node in _classes(PACKAGE / f"{module}.py")}
+    extending = [
+        f"{path.relative_to(PACKAGE)}: {node.name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).with_suffix("").as_posix() not in MODULES
+        for node in _classes(path)
+        if compiled & {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+    ]
+    assert extending == []
+
+
+def _classes(path: Path) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)]

@@ -73,7 +73,9 @@ THIRD_PARTIES: dict[str, set[str]] = {
 }
 
 PURE = {"wire", "trace", "plan", "visitor", "measure", "judge", "report"}
-PURE_FILES = {"sim/behaviour.py"}
+PURE_FILES = {
+    "sim/behaviour.py", "sim/loads.py", "sim/rehearsal.py", "sim/rehearsed.py", "sim/routed.py", "sim/wires.py",
+}  # fmt: skip
 # Clocks, sockets, processes and threads have no place where time and randomness are arguments.
 IMPURE_MODULES = {
     "asyncio", "multiprocessing", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time",
