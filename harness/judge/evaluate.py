@@ -69,7 +69,7 @@ def evaluate(
 
 
 def _with_interval(check: Check, threshold: Threshold, slices: Sequence[Snapshot], rng: Random) -> Check:
-    found = availability([_share_counts(threshold, snapshot) for snapshot in slices], rng)
+    found = availability([share_counts(threshold, snapshot) for snapshot in slices], rng)
     if found is None or found.ci95 is None:
         return check
     low, high = (round(end, 6) for end in found.ci95)
@@ -77,7 +77,8 @@ def _with_interval(check: Check, threshold: Threshold, slices: Sequence[Snapshot
     return msgspec.structs.replace(check, ci95=(low, high), message=message)
 
 
-def _share_counts(threshold: Threshold, measured: Snapshot) -> tuple[int, int]:
+def share_counts(threshold: Metric, measured: Snapshot) -> tuple[int, int]:
+    """(hits, base) of a metric whose function is "ratio" or "availability"."""
     if threshold.function == "ratio":
         return ratio_counts(threshold, measured)
     counts = first_attempt_counts if threshold.subject == "first" else eventual_counts
@@ -144,7 +145,7 @@ def _observe(threshold: Threshold, measured: Snapshot, arrivals_s: float, measur
         case "quantile" | "mean" | "max":
             return _observe_time(threshold, measured)
         case "ratio" | "availability":
-            return _ratio(*_share_counts(threshold, measured))
+            return _ratio(*share_counts(threshold, measured))
         case "retry_amplification":
             firsts = measured.total("first_attempts", op, cohort)
             value = measured.total("attempts", op, cohort) / firsts if firsts else None

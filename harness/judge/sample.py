@@ -90,16 +90,19 @@ def sample(metric: Metric, seconds: Seconds, rng: Random | None) -> Sample:
 
 def beyond(metric: Metric, seconds: Seconds, limit_ns: float, rng: Random) -> Beyond | None:
     """The share of a quantile's values that are slower than `limit_ns`, those without an end included."""
-    parts = []
-    for snapshot in seconds:
-        ended, censored, never = _waits(metric, snapshot)
-        above = ended.count_above(int(limit_ns)) + censored.count_above(int(limit_ns)) + never.count
-        # A wait cut off before the limit tells nothing about it.
-        parts.append((above, above + ended.cumulative([int(limit_ns)])[0]))
+    parts = [slower_counts(metric, snapshot, int(limit_ns)) for snapshot in seconds]
     found = _share(parts, rng)
     if found.value is None or found.error is None:
         return None
     return Beyond(share=found.value, error=found.error, degrees=found.degrees)
+
+
+def slower_counts(metric: Metric, snapshot: Snapshot, limit_ns: int) -> tuple[int, int]:
+    """(values slower than `limit_ns`, those without an end included; all that tell) of a quantile's values."""
+    ended, censored, never = _waits(metric, snapshot)
+    above = ended.count_above(limit_ns) + censored.count_above(limit_ns) + never.count
+    # A wait cut off before the limit tells nothing about it.
+    return above, above + ended.cumulative([limit_ns])[0]
 
 
 def _waits(metric: Metric, snapshot: Snapshot) -> tuple[Histogram, Histogram, Histogram]:

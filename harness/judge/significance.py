@@ -1,4 +1,4 @@
-"""Student's t and Holm's correction, with the standard library alone.
+"""Student's t, binomial tails and Holm's correction, with the standard library alone.
 
 P(|T| > t) with d degrees of freedom is the regularised incomplete beta function I_x(d/2, 1/2) at x = d / (d + t²)
 (Abramowitz and Stegun 26.7.1). It is summed as a continued fraction from its far end (26.5.8), on the side where that
@@ -29,6 +29,16 @@ def t_quantile(confidence: float, degrees: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if two_sided_p(middle, degrees) > 1 - confidence else (low, middle)
     return high
+
+
+def binomial_tails(k: float, n: float, p: float) -> tuple[float, float]:
+    """(P(X <= k), P(X >= k)) of a binomial X of `n` trials with probability `p` (above 0, below 1).
+
+    `k` and `n` need not be whole (0 <= k <= n, n above 0): between whole numbers the incomplete beta function leads.
+    """
+    least = 1.0 if k >= n else _beta(n - k, k + 1, 1 - p, p)
+    most = 1.0 if k <= 0 else _beta(k, n - k + 1, p, 1 - p)
+    return least, most
 
 
 def _beta(a: float, b: float, x: float, rest: float) -> float:

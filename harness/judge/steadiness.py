@@ -50,8 +50,8 @@ def steadiness(seconds: Sequence[tuple[int, int]]) -> Steadiness | None:
     means = [total / n for n, total in sums if n]
     if len(means) < MIN_SECONDS // 2 or not median(means):
         return None
-    drift, p = _trend(means)
-    return Steadiness(warmup_s=_warmup(means) * width, drift_ratio=round(drift, 6), drift_p=round(p, 6))
+    drift, p = trend(means)
+    return Steadiness(warmup_s=_warmup(means) * width, drift_ratio=round(drift / median(means), 6), drift_p=round(p, 6))
 
 
 def _warmup(means: Sequence[float]) -> int:
@@ -72,11 +72,11 @@ def _warmup(means: Sequence[float]) -> int:
     return cut if off > _WORTH_TELLING * middle and off > 3 * spread / sqrt(cut) else 0
 
 
-def _trend(means: Sequence[float]) -> tuple[float, float]:
-    """(Theil-Sen slope times length over median, two-sided p of Mann and Kendall's test)."""
-    n = len(means)
-    slopes = [(means[j] - means[i]) / (j - i) for i in range(n) for j in range(i + 1, n)]
+def trend(values: Sequence[float]) -> tuple[float, float]:
+    """(Theil-Sen slope times length, two-sided p of Mann and Kendall's test) of two values or more."""
+    n = len(values)
+    slopes = [(values[j] - values[i]) / (j - i) for i in range(n) for j in range(i + 1, n)]
     score = sum((slope > 0) - (slope < 0) for slope in slopes)
     spread = sqrt(n * (n - 1) * (2 * n + 5) / 18)
     z = (abs(score) - 1) / spread if score else 0.0
-    return median(slopes) * (n - 1) / median(means), 2 * NormalDist().cdf(-max(z, 0.0))
+    return median(slopes) * (n - 1), 2 * NormalDist().cdf(-max(z, 0.0))
