@@ -30,11 +30,11 @@ _FARTHEST = 30.0
 
 
 class Point(NamedTuple):
-    """A step as a criterion saw it: `bad` of `count`, both in replies as good as independent."""
+    """A step as a criterion saw it: `bad` of `of`, both in replies as good as independent."""
 
     rate_hz: float
     bad: float
-    count: float
+    of: float
 
 
 class Border(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ def border(points: Sequence[Point], allowed: float, near_hz: float) -> Border | 
     None where no bad one was seen in the window, or too few steps lie in it: nothing says where it breaks. What lies
     beyond the window is its edge.
     """
-    places = [(log(point.rate_hz / near_hz), point.bad, point.count) for point in points if point.count > 0]
+    places = [(log(point.rate_hz / near_hz), point.bad, point.of) for point in points if point.of > 0]
     places = [place for place in places if abs(place[0]) <= WINDOW]
     if len(places) < 2 or not any(bad for _, bad, _ in places):
         return None

@@ -191,7 +191,7 @@ def conclude(plan: SearchPlan, steps: Sequence[Step]) -> Found:
         max_rate_hz=held_hz,
         ci95=(held_hz, None),
         bound="at_least",
-        limiting_slo=_nearest(state.held) if state.broken is None else state.broken.slo,
+        limiting_slo=None if state.broken is None else state.broken.slo,
         reason=_why_at_least(plan, steps, state),
     )
 
@@ -239,13 +239,6 @@ def _why_at_least(plan: SearchPlan, steps: Sequence[Step], state: _State) -> str
     if len(tried) >= CONFIRMATIONS:
         return f"{len(tried)} rates in a row could not be confirmed: the target does not do the same twice"
     return "the search was not brought to its end"
-
-
-def _nearest(step: Step) -> str | None:
-    """The criterion that is nearest to its limit, of a step that held."""
-    if not step.shown:
-        return None
-    return max(step.shown, key=lambda shown: shown.share / shown.allowed).slo
 
 
 def _state(steps: Sequence[Step]) -> _State:

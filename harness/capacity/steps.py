@@ -97,7 +97,8 @@ class Staircase:
             self._finish(self._left.pop(0))
 
     def _finish(self, step: LoadStep) -> None:
-        self.results.append(measure_step(step, self._snapshot, self._thresholds, self._timeout_ns))
+        measured = measure_step(step.rate_hz, len(step.seconds), self._snapshot, self._thresholds, self._timeout_ns)
+        self.results.append(measured)
         self._snapshot = Snapshot()
 
     def law(self) -> Usl | None:
@@ -117,25 +118,32 @@ class Staircase:
         return bounds | ({"at_least": max(good)} if good else {})
 
 
-def measure_step(step: LoadStep, measured: Snapshot, thresholds: Sequence[Threshold], timeout_ns: int) -> StepResult:
-    """What `measured`, the seconds of `step` that count, says about it."""
-    length_s = len(step.seconds)
+def measure_step(
+    rate_hz: float, length_s: int, measured: Snapshot, thresholds: Sequence[Threshold], timeout_ns: int
+) -> StepResult:
+    """What `measured`, the `length_s` seconds that count of a step at `rate_hz`, says about it."""
     response = measured.histogram("response_time")
     good, settled = eventual_counts(measured)
-    outcomes = measured.by_last("steps")
     checks = evaluate(thresholds, measured, arrivals_s=length_s, measured_s=length_s)
     return StepResult(
-        rate_hz=step.rate_hz,
+        rate_hz=rate_hz,
         achieved_hz=measured.total("visits_started") / length_s,
-        goodput_hz=(outcomes.get("available", 0) + outcomes.get("accepted", 0)) / length_s,
-        concurrency=_busy_ns(measured, timeout_ns) / (length_s * NS_PER_S),
+        goodput_hz=useful_steps(measured) / length_s,
+        concurrency=busy_ns(measured, timeout_ns) / (length_s * NS_PER_S),
         latency_ns={name: response.quantile(q) for name, q in _STATISTICS.items()} if response.count else {},
         availability=good / settled if settled else None,
         ok={check.name: check.ok for check in checks if check.enough_data},
     )
 
 
-def _busy_ns(measured: Snapshot, timeout_ns: int) -> int:
+def useful_steps(measured: Snapshot) -> int:
+    """Steps that ended available or accepted, however many attempts they took: goodput counts nothing else."""
+    outcomes = measured.by_last("steps")
+    return outcomes.get("available", 0) + outcomes.get("accepted", 0)
+
+
+def busy_ns(measured: Snapshot, timeout_ns: int) -> int:
+    """How long all attempts were in flight, added up; one without a reply for `timeout_ns`."""
     rows = [measured.histogram("service_time", row=row) for row in ("ok", "error")]
     whole = Histogram.merged([*rows, measured.histogram("connect_time")])
     return whole.total_ns + whole.infinite * timeout_ns

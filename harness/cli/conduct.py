@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,7 +23,7 @@ from harness.cli.fabric import Commands, Event, Fabric, locust_commands
 from harness.cli.probe import probe
 from harness.cli.progress import Progress, open_progress
 from harness.cli.simulator import is_simulator, simulator
-from harness.cli.supervise import POLL_S, Interrupts, RunError, watch
+from harness.cli.supervise import POLL_S, Interrupts, RunError, Wish, watch
 from harness.cli.traces import check_trace, keep_stdin
 from harness.cli.verdict import ending_line, near, print_result
 from harness.config.build import absolute_paths, public_config
@@ -39,11 +40,20 @@ _CLOSING_S = 10.0
 _LINGER_MARGIN_S = 15.0
 
 
-def conduct(config: RunConfig, *, as_json: bool, quiet: bool, people: TextIO, commands: Commands | None = None) -> int:
+def conduct(
+    config: RunConfig,
+    *,
+    as_json: bool,
+    quiet: bool,
+    people: TextIO,
+    commands: Commands | None = None,
+    wish: Callable[[], Wish] | None = None,
+) -> int:
     """Carries out a run and returns the exit code of its verdict.
 
     The result goes to stdout (the text summary, or summary.json if `as_json`, or one line if `quiet`), everything else
-    to `people`. `commands` take the place of Locust's. Raises `HarnessError` for all that keeps the run from its end;
+    to `people`. `commands` take the place of Locust's; `wish` may let the run end sooner. A trace whose digest the
+    configuration knows has been checked already. Raises `HarnessError` for all that keeps the run from its end;
     the run folder is then partial and says so.
     """
     with ExitStack() as stack:
@@ -65,7 +75,7 @@ def conduct(config: RunConfig, *, as_json: bool, quiet: bool, people: TextIO, co
         try:
             with Fabric(commands, config.workers, folder) as fabric:
                 _announce(config, commands, progress)
-                event = _follow(fabric, progress, interrupts, commands.join_limit_s)
+                event = _follow(fabric, progress, interrupts, commands.join_limit_s, wish)
                 progress.close()
                 summary: dict[str, Any] = event["summary"]
                 print_result(summary, Path(config.out_dir), as_json=as_json, quiet=quiet, people=people)
@@ -94,9 +104,11 @@ def _prepare(config: RunConfig, folder: Path, progress: Progress, stack: ExitSta
     _require_free(Path(config.out_dir))
     if config.trace == "-":
         config = msgspec.structs.replace(config, trace=str(keep_stdin(folder)))
-    facts = check_trace(config.trace, config.on_bad_line)
-    for line in facts.notes:
-        progress.note(line)
+    if not config.trace_digest:
+        facts = check_trace(config.trace, config.on_bad_line)
+        config = msgspec.structs.replace(config, trace_digest=facts.digest)
+        for line in facts.notes:
+            progress.note(line)
     resolve_headers(config.headers, os.environ)
     if is_simulator(config.target):
         url = stack.enter_context(simulator(config.target, seed=config.seed, folder=folder))
@@ -105,7 +117,7 @@ def _prepare(config: RunConfig, folder: Path, progress: Progress, stack: ExitSta
     endpoint = resolve_endpoint(config)
     _require_account(config, endpoint)
     probe(endpoint, config.connect_timeout_ns / NS_PER_S)
-    return absolute_paths(msgspec.structs.replace(config, trace_digest=facts.digest))
+    return absolute_paths(config)
 
 
 def _require_free(out: Path) -> None:
@@ -131,9 +143,15 @@ def _announce(config: RunConfig, commands: Commands, progress: Progress) -> None
         progress.note(f"waiting for {remote} more worker(s) at {config.bind}")
 
 
-def _follow(fabric: Fabric, progress: Progress, interrupts: Interrupts, join_limit_s: float) -> Event:
+def _follow(
+    fabric: Fabric,
+    progress: Progress,
+    interrupts: Interrupts,
+    join_limit_s: float,
+    wish: Callable[[], Wish] | None,
+) -> Event:
     try:
-        return watch(fabric, progress, interrupts, join_limit_s=join_limit_s)
+        return watch(fabric, progress, interrupts, join_limit_s=join_limit_s, wish=wish)
     except RunError:
         fabric.wait_for_end(_CLOSING_S)
         raise

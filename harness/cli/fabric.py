@@ -1,4 +1,4 @@
-"""The fabric of a run as its parent sees it: Locust's master and workers as children, events in, one request out.
+"""The fabric of a run as its parent sees it: Locust's master and workers as children, events in, requests out.
 
 The master writes events as JSON lines to one pipe and reads requests from another; the file descriptors' numbers are
 in its environment (`HARNESS_EVENTS_FD`, `HARNESS_CONTROL_FD`). The master writes the run folder; the parent only
@@ -136,8 +136,15 @@ class Fabric:
 
     def ask_to_stop(self, reason: str) -> None:
         """Asks the master to end the run now: drain, judge, write. Without a master there is nobody to ask."""
+        self._ask({"stop": reason})
+
+    def ask_to_finish(self, reason: str) -> None:
+        """Asks the master to let the plan end now, in good order: the run is complete, only shorter."""
+        self._ask({"finish": reason})
+
+    def _ask(self, request: dict[str, str]) -> None:
         try:
-            os.write(self._control, json.dumps({"stop": reason}).encode() + b"\n")
+            os.write(self._control, json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
             return
 

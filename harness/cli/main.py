@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("harness.cli.compare", "Compare two runs: has anything become worse?"),
     "nightly": ("harness.cli.nightly", "Run, judge against history, report: one command for CI."),
     "history": ("harness.cli.history", "Stored runs as a history; change points; accept and reject."),
+    "capacity": ("harness.cli.capacity", "How much more can the target take: search, and model."),
     "report": ("harness.cli.report", "Show a stored run as text, JSON, Markdown, JUnit or HTML."),
     "dashboards": ("harness.cli.dashboards", "Grafana dashboards and Prometheus rules: build, check, draw."),
     "doctor": ("harness.cli.doctor", "Is this machine fit to generate load?"),

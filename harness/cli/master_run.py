@@ -192,7 +192,7 @@ class MasterRun:
         return "drain" if conductor.phase == "draining" and offset_ns > self._arrivals_end_ns() else "measure"
 
     def _arrivals_end_ns(self) -> int:
-        end_ns = plan_end_ns(self._config)
+        end_ns = plan_end_ns(self._config) if self.conductor.plan_ended is None else None
         return self.conductor.dealer.last_due_ns if end_ns is None else end_ns
 
     def _publish(self, now_ns: int) -> None:
@@ -359,7 +359,7 @@ class MasterRun:
             return "finished", message
         if conductor.interrupted is not None:
             return "interrupted", conductor.interrupted
-        return "finished", ""
+        return "finished", f"the plan ended early: {conductor.plan_ended}" if conductor.plan_ended else ""
 
 
 def _worker_facts(member: Member) -> WorkerFacts:

@@ -7,6 +7,7 @@ from time import monotonic_ns, process_time_ns, sleep
 
 import harness
 from harness.capacity.steps import Staircase, load_steps
+from harness.cli.search_metrics import capacity_state
 from harness.config.model import RunConfig
 from harness.export.http import MetricsServer
 from harness.export.negotiation import encode
@@ -80,26 +81,7 @@ class RunMetrics:
         """What the load steps have shown, once one is finished."""
         if not self._staircase.results:
             return None
-        newest, law = self._staircase.results[-1], self._staircase.law()
-        usl: dict[str, float] = {}
-        if law is not None:
-            usl = {"lambda": law.lambda_hz, "sigma": law.sigma, "kappa": law.kappa}
-            if law.knee is not None:
-                usl |= {"knee": law.knee, "peak": law.throughput_hz(law.knee)}
-        return CapacityState(
-            step_rate_hz=newest.rate_hz,
-            step_achieved_hz=newest.achieved_hz,
-            step_goodput_hz=newest.goodput_hz,
-            step_concurrency=newest.concurrency,
-            step_latency_s={
-                stat: float("inf") if value_ns is None else value_ns / NS_PER_S
-                for stat, value_ns in newest.latency_ns.items()
-            },
-            step_availability=newest.availability,
-            step_ok=newest.ok,
-            rate_hz=self._staircase.bounds_hz(),
-            usl=usl,
-        )
+        return capacity_state(self._staircase.results[-1], self._staircase.bounds_hz(), self._staircase.law())
 
     @property
     def scraped(self) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Literal
 
 from harness.cli.fabric import Event, Fabric
 from harness.cli.progress import Progress
@@ -19,6 +20,9 @@ from harness.errors import ExitCode, HarnessError, InstrumentError, InternalErro
 POLL_S = 0.25
 # The master speaks every second; a machine that is busy beyond measure may be late.
 SILENCE_LIMIT_S = 60.0
+
+# What whoever watches a run may wish of it: to let its plan end here, or to cut it off.
+Wish = Literal["go on", "finish", "stop"]
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -58,12 +62,14 @@ def watch(
     *,
     join_limit_s: float,
     silence_s: float = SILENCE_LIMIT_S,
+    wish: Callable[[], Wish] | None = None,
 ) -> Event:
     """Follows a run and returns the master's `finished` event.
 
-    The first interrupt asks the master to end the run, the second kills it. Raises `RunError` when the master reports
-    an error, `InternalError` when it dies or falls silent, `InstrumentError` when a worker ends before the run began;
-    `KeyboardInterrupt` when the user did not want to wait.
+    `wish` is asked a few times a second while the run goes on, until it wishes for its end. The first interrupt asks
+    the master to end the run, the second kills it. Raises `RunError` when the master reports an error, `InternalError`
+    when it dies or falls silent, `InstrumentError` when a worker ends before the run began; `KeyboardInterrupt` when
+    the user did not want to wait.
     """
     began = False
     asked = 0
@@ -93,6 +99,10 @@ def watch(
                 progress.update(event)
         if not began:
             _check_workers(fabric)
+        elif wish is not None and (wished := wish()) != "go on":
+            wish = None
+            ask = fabric.ask_to_finish if wished == "finish" else fabric.ask_to_stop
+            ask("enough was seen")
         if time.monotonic() > deadline:
             fabric.kill()
             raise InternalError(f"the master has been silent for {silence_s:.0f} s and was ended{_tail(fabric)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from harness.errors import TraceError
 from harness.trace.check import Validation
 from harness.trace.digest import trace_digest
 from harness.trace.lines import BadLines, OnBadLine
+from harness.trace.model import Visit
 
 
 @dataclass(frozen=True)
@@ -23,16 +25,17 @@ class TraceFacts:
     notes: tuple[str, ...]
 
 
-def check_trace(path: str, on_bad_line: OnBadLine) -> TraceFacts:
-    """Reads and judges the whole trace.
+def check_trace(path: str, on_bad_line: OnBadLine, look: Callable[[Visit], None] | None = None) -> TraceFacts:
+    """Reads and judges the whole trace; `look` gets each visit, in order.
 
     Raises `TraceError` for a file that cannot be read, for a bad line unless these are skipped, and for a trace that
     has no visit to replay.
     """
     bad = BadLines(on_bad_line)
     validation = Validation(path, bad)
-    for _ in validation:
-        pass
+    for read, _ in validation:
+        if look is not None:
+            look(read.visit)
     validation.finish()
     if not validation.visits:
         raise TraceError(f"{path}: the trace has no visit to replay")

@@ -34,13 +34,24 @@ def descriptors(soft: int, hard: int) -> Finding:
 
 def ports(root: Path = ROOT) -> Finding:
     """Local ports, and what TIME_WAIT leaves of them a second for one target address (house: trap of ports)."""
-    low, high = (int(word) for word in _read(root, "proc/sys/net/ipv4/ip_local_port_range", "32768 60999").split())
+    low, high = _port_range(root)
     count = high - low + 1
     rate = count // _TIME_WAIT_S
     observed = f"{low}-{high}: {count:,}; {rate} new connections/s to one target address off this machine"
     advice = "for more, use --connections pooled, a target with several addresses, or several machines"
     level = judged(-count, warn=-20_000, bad=-2_000)
     return Finding("local ports", level, observed, advice)
+
+
+def connections_hz(root: Path = ROOT) -> float:
+    """How many new connections a second one address of this machine can keep up to one target address elsewhere."""
+    low, high = _port_range(root)
+    return (high - low + 1) / _TIME_WAIT_S
+
+
+def _port_range(root: Path) -> tuple[int, int]:
+    low, high = _read(root, "proc/sys/net/ipv4/ip_local_port_range", "32768 60999").split()
+    return int(low), int(high)
 
 
 def backlog(root: Path = ROOT) -> Finding:

@@ -318,6 +318,10 @@ class Dealer:
             hand.backlog.clear()
             hand.unacked.clear()
 
+    def end_plan(self) -> None:
+        """The plan ends with what was read of it: that is still dealt, the rest was never planned."""
+        self._read_all = True
+
     def read_rest(self) -> bool:
         """After `stop`: reads on in an open-loop plan, so that what was not dealt counts as planned.
 

@@ -1,7 +1,8 @@
 """The harness inside Locust's processes: what `locustfiles/engagement.py` installs.
 
 On a worker it attaches the engine. On the master (or a single process) it opens one run per Locust test, tells the
-parent process, if there is one, what happens through a pipe, and listens to its request to stop on another. What a run
+parent process, if there is one, what happens through a pipe, and listens to its requests on another: to stop (cut off
+what is open) or to finish (let the plan end here). What a run
 is made of (its folder, metrics, verdict, report) is handed in: those rooms come after this one.
 """
 
@@ -160,7 +161,9 @@ class _Master:
     def _listen(self, control: int) -> None:
         make_nonblocking(control)
         while data := nb_read(control, 4096):
-            if b"stop" not in data:
+            if b'"stop"' not in data:
+                if b'"finish"' in data:
+                    self._fabric.end_plan("enough was seen")
                 continue
             if self._fabric.conductor is None and self._runs == 0:
                 # Locust is still gathering its workers: there is nothing to drain and nothing to judge.

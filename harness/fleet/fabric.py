@@ -103,6 +103,11 @@ class MasterFabric:
         if self.conductor is not None:
             self.conductor.interrupt(reason, monotonic_ns())
 
+    def end_plan(self, reason: str) -> None:
+        """Lets the plan of the run end now, in good order."""
+        if self.conductor is not None:
+            self.conductor.end_plan(reason)
+
     def _on_start(self, **_: Any) -> None:
         self.conductor = conductor = self._begin(self._send)
         gevent.spawn(self._conduct, conductor)

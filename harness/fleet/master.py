@@ -79,8 +79,8 @@ class Conductor:
     """Conducts one run of `config` over the visits of `visits`.
 
     `plan_end_ns` (after t0) is where the plan ends, or None when its last visit says so. What ends a run early is kept
-    in `error` (a line and an exit code) or `interrupted` (a line). Raises what `visits` or the observer raise, and
-    `LedgerError` for a bug of ours; whoever drives it calls `fail` then.
+    in `error` (a line and an exit code) or `interrupted` (a line), what let its plan end sooner in `plan_ended`. Raises
+    what `visits` or the observer raise, and `LedgerError` for a bug of ours; whoever drives it calls `fail` then.
     """
 
     def __init__(
@@ -115,6 +115,7 @@ class Conductor:
         self.workers_lost = 0
         self.plan_counted = True
         self.interrupted: str | None = None
+        self.plan_ended: str | None = None
         self.error: tuple[str, ExitCode] | None = None
         self.ended_ns = 0
 
@@ -145,6 +146,16 @@ class Conductor:
         else:
             self.dealer.stop()
             self._begin_drain(now_ns, 0, revoke=True)
+
+    def end_plan(self, reason: str) -> None:
+        """Lets the plan of an open-loop run end soon, as if it were no longer: what was read of it is still played.
+
+        The run comes to its ordinary end then. Before the start and in a closed loop nothing changes.
+        """
+        if self.phase == "running" and self._closed_slots is None and self.plan_ended is None:
+            self.plan_ended = reason
+            self._plan_end_ns = None
+            self.dealer.end_plan()
 
     def fail(self, message: str, exit_code: ExitCode, now_ns: int, details: str = "") -> None:
         """Ends the run early because of an error; the first one is kept, `details` go to the journal."""

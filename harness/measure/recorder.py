@@ -145,6 +145,7 @@ class Recorder:
         self._chain = [0] * (len(CHAIN_EVENTS) + 1)
         self._return_missed = self._stale_sent = 0
         self._last_arrival_ns = -1
+        self._stayed_ns = 0
         self._loop_delay = Histogram()
         self._rest = Snapshot()
         self._pending = 0
@@ -230,6 +231,7 @@ class Recorder:
             counts.ends[visit.end] += 1
             if visit.started_ns >= 0:
                 counts.ended += 1
+                self._stayed_ns += visit.ended_ns - visit.started_ns
 
     def visit_started(self, planned_ns: int, cohort: str) -> None:
         """Count a visit that begins now; `planned_ns` is its planned arrival."""
@@ -278,6 +280,8 @@ class Recorder:
                 self._count("chain", name, n=n)
         if self._last_arrival_ns >= 0:
             self._peak("last_arrival_ns", self._last_arrival_ns)
+        if self._stayed_ns:
+            snapshot.sums["visit_ns"] = self._stayed_ns
         snapshot.exemplars = self._exemplars.take()
         if self._loop_delay.counts:
             snapshot.histograms["loop_delay", "", "", "ok"] = self._loop_delay

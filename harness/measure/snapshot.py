@@ -10,7 +10,8 @@ Counter keys (closed names, interfaces section 3):
     ("held", limit): visits and requests that a guard-rail kept from beginning when they were due
     ("visits_started", cohort)   ("visits_ended", cohort): ends of visits that had started
 Histogram keys: (measure, op, cohort, row); row is "ok" or "error"; op and cohort are "" where they have no meaning.
-Sums: cpu_ns. Maxima: loop_stall_max_ns, rss_bytes, last_arrival_ns, cpu_wait_max_ns (in a second).
+Sums: cpu_ns; visit_ns (how long visits that ended had been open). Maxima: loop_stall_max_ns, rss_bytes,
+last_arrival_ns, cpu_wait_max_ns (in a second).
 
 Error texts come from the target, so their number is bounded: the 49 smallest keys are kept, the rest is counted under
 `OTHER_ERRORS`. "The smallest", not "the first": a key among the smallest of a union is among the smallest of each part,

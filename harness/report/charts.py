@@ -38,17 +38,21 @@ Curve = Sequence[tuple[float, float]]
 
 
 class Line(msgspec.Struct):
-    """One line (or layer) of a chart; `values` go with the chart's `x`, None is a gap. `dash` tells lines apart."""
+    """One line (or layer) of a chart; `values` go with the chart's `x`, None is a gap. `dash` tells lines apart.
+
+    `dots` are drawn as points without a line.
+    """
 
     label: str
     colour: str
     values: list[float | None]
     dash: Sequence[int] = ()
+    dots: bool = False
 
 
 class Chart(msgspec.Struct):
-    """A drawing: `x` is "time" (s), "percentile" (1 / (1 - q)), "wait" (ms) or "night" (its place, named by
-    `labels`).
+    """A drawing: `x` is "time" (s), "percentile" (1 / (1 - q)), "wait" (ms), "night" (its place, named by `labels`),
+    or "load": any quantity, named by `across`, where lines go on over gaps.
 
     `gaps` are spans of x that are marked by a band.
     """
@@ -64,11 +68,13 @@ class Chart(msgspec.Struct):
     stacked: bool = False
     gaps: list[tuple[float, float]] = []
     labels: list[str] = []
+    across: str = ""
 
     def rows(self) -> list[list[str]]:
         """The chart as a table: head row, then at most `TABLE_ROWS` evenly chosen rows of text."""
         step = max(1, -(-len(self.x) // TABLE_ROWS))
-        first = {"time": "second", "night": "night", "wait": "ms"}.get(self.kind, "percentile")
+        firsts = {"time": "second", "night": "night", "wait": "ms", "load": self.across}
+        first = firsts.get(self.kind, "percentile")
         head = [first, *(line.label for line in self.lines)]
         body = [
             [
@@ -82,7 +88,7 @@ class Chart(msgspec.Struct):
     def _place(self, at: int, x: float) -> str:
         if self.kind == "night":
             return self.labels[at]
-        return number(x) if self.kind in ("time", "wait") else f"{number(100 * (1 - 1 / x))} %"
+        return number(x) if self.kind in ("time", "wait", "load") else f"{number(100 * (1 - 1 / x))} %"
 
 
 def percentile_curve(histogram: Histogram) -> list[tuple[float, float]]:

@@ -22,6 +22,7 @@ from markupsafe import Markup
 
 from harness.report.charts import Chart, Curve, charts, waiting_chart
 from harness.report.nights import history_charts
+from harness.report.parts import Story
 from harness.report.story import tell
 from harness.report.words import clean, integer, number, percent, percentile
 
@@ -44,13 +45,24 @@ def render_html(
     """
     curves = _curves_of(summary) if curves is None else curves
     drawn = [*charts(series, curves), *waiting_chart(summary), *history_charts(summary)]
+    return render_page(tell(summary), _tiles(summary), drawn, notes, _config(summary))
+
+
+def render_page(
+    story: Story,
+    tiles: Sequence[tuple[str, str, str]],
+    drawn: Sequence[Chart],
+    notes: Sequence[str],
+    config: str,
+) -> str:
+    """One HTML document of a story, (label, value, remark) tiles, charts by section, warnings, and a configuration."""
     script = _file("vendor/uPlot.iife.min.js") + "\n" + _file("page/report.js")
     return _template().render(
-        story=tell(summary),
-        tiles=_tiles(summary),
+        story=story,
+        tiles=tiles,
         charts=drawn,
         notes=[clean(note) for note in notes],
-        config=_config(summary),
+        config=config,
         styles=Markup(_file("vendor/uPlot.min.css") + "\n" + _file("page/report.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

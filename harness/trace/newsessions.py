@@ -9,6 +9,7 @@ trace.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from harness.trace.curve import Curve
@@ -35,15 +36,9 @@ class NewSessions:
         if minute != self._minute:
             self._close(minute)
             self._minute = minute
-        at_s = visit.at
-        has_ids = False
-        for step in visit.steps:
-            at_s += step.think
-            if step.op == "get_engagement":
-                if step.identity != "chain" or not has_ids:
-                    self._open[int(at_s // _MINUTE_S)] += 1
-                    self.count += 1
-                has_ids = True
+        for at_s in new_sessions_s(visit):
+            self._open[int(at_s // _MINUTE_S)] += 1
+            self.count += 1
 
     def to_obj(self) -> dict[str, Any]:
         """Ends the counting: total, mean and peak a minute, and the curve (sessions a minute in bins)."""
@@ -70,3 +65,15 @@ class NewSessions:
             self._curve.add(minute * _MINUTE_S, self._open.pop(minute))
             self._first = minute if self._first is None else min(self._first, minute)
             self._last = max(self._last, minute)
+
+
+def new_sessions_s(visit: Visit) -> Iterator[float]:
+    """When the visit asks for a new session, in seconds of the trace's time."""
+    at_s = visit.at
+    has_ids = False
+    for step in visit.steps:
+        at_s += step.think
+        if step.op == "get_engagement":
+            if step.identity != "chain" or not has_ids:
+                yield at_s
+            has_ids = True

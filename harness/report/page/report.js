@@ -33,7 +33,8 @@
 
   const draw = (chart, place, width) => {
     const rare = chart.kind === "percentile", nights = chart.kind === "night", waits = chart.kind === "wait";
-    const where = v => v == null ? "–" : rare ? percentile(v) : nights ? chart.labels[v] ?? "" : waits ? `${quantity(v)} ms` : clock(v);
+    const loads = chart.kind === "load";
+    const where = v => v == null ? "–" : rare ? percentile(v) : nights ? chart.labels[v] ?? "" : waits ? `${quantity(v)} ms` : loads ? quantity(v) : clock(v);
     const order = chart.stacked ? chart.lines.map((_, i) => i).reverse() : chart.lines.map((_, i) => i);
     const heights = chart.stacked ? stack(chart.lines) : chart.lines.map(line => line.values);
     const axis = {stroke: colour("soft"), grid: {stroke: colour("grid"), width: 1}, ticks: {stroke: colour("grid"), width: 1}, font: "12px system-ui, sans-serif"};
@@ -45,18 +46,19 @@
         y: rare ? {distr: 3} : nights ? {} : {range: (u, low, high) => [0, high > 0 ? high * 1.05 : 1]},
       },
       axes: [
-        {...axis, values: (u, ticks) => ticks.map(v => v == null ? "" : nights ? (chart.labels[v] ?? "").slice(5, 10) : where(v))},
+        {...axis, label: loads ? chart.across : undefined, labelSize: 18, values: (u, ticks) => ticks.map(v => v == null ? "" : nights ? (chart.labels[v] ?? "").slice(5, 10) : where(v))},
         {...axis, size: 58, values: (u, ticks) => ticks.map(v => v == null ? "" : quantity(v))},
       ],
       hooks: {drawAxes: [marks(chart)]},
       series: [
-        {label: rare ? "percentile" : nights ? "night" : waits ? "waited" : "time", value: (u, v) => where(v)},
+        {label: rare ? "percentile" : nights ? "night" : waits ? "waited" : loads ? chart.across : "time", value: (u, v) => where(v)},
         ...order.map(i => {
           const line = chart.lines[i], stroke = colour(line.colour);
           return {
-            label: line.label, stroke, width: chart.stacked ? 1 : 1.75, dash: line.dash, spanGaps: rare,
+            label: line.label, stroke, width: chart.stacked ? 1 : 1.75, dash: line.dash, spanGaps: rare || loads,
             fill: chart.stacked ? faded(stroke) : undefined,
-            paths: chart.stacked ? uPlot.paths.stepped({align: 1}) : undefined, points: {show: nights || chart.x.length === 1},
+            paths: chart.stacked ? uPlot.paths.stepped({align: 1}) : line.dots ? () => null : undefined,
+            points: {show: nights || line.dots || chart.x.length === 1, size: line.dots ? 8 : undefined},
             value: (u, v, _, at) => quantity(at == null ? null : line.values[at]),
           };
         }),

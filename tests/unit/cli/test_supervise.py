@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
 
 from harness.cli.fabric import Event, Fabric
 from harness.cli.progress import NoProgress
-from harness.cli.supervise import Interrupts, RunError, watch
+from harness.cli.supervise import Interrupts, RunError, Wish, watch
 from harness.errors import ExitCode, InternalError
 
 
@@ -56,6 +56,9 @@ class FakeFabric:
     def ask_to_stop(self, reason: str) -> None:
         self.asked.append(reason)
 
+    def ask_to_finish(self, reason: str) -> None:
+        self.asked.append(f"finish: {reason}")
+
     def kill(self) -> None:
         self.killed = True
 
@@ -79,13 +82,17 @@ STARTED: Event = {"event": "started"}
 
 
 def play(
-    script: Sequence[list[Event] | int | None], silence_s: float = 60.0, **children: Any
+    script: Sequence[list[Event] | int | None],
+    silence_s: float = 60.0,
+    wish: Callable[[], Wish] | None = None,
+    **children: Any,
 ) -> tuple[FakeFabric, Shown, Any]:
     """The fabric, the view, and what `watch` returned or raised."""
     interrupts = Interrupts()
     fabric, shown = FakeFabric(script, interrupts, **children), Shown()
     try:
-        return fabric, shown, watch(cast(Fabric, fabric), shown, interrupts, join_limit_s=0.0, silence_s=silence_s)
+        event = watch(cast(Fabric, fabric), shown, interrupts, join_limit_s=0.0, silence_s=silence_s, wish=wish)
+        return fabric, shown, event
     except (Exception, KeyboardInterrupt) as error:
         return fabric, shown, error
 
@@ -109,6 +116,14 @@ def test_the_first_interrupt_asks_and_the_run_still_ends() -> None:
     """One Ctrl-C asks the master once, and its final event is still the result."""
     fabric, shown, result = play([[STARTED], 1, [], [FINISHED]])
     assert (result, fabric.asked, fabric.killed, len(shown.notes)) == (FINISHED, ["interrupt"], False, 1)
+
+
+@pytest.mark.parametrize(("wished", "asked"), [("finish", "finish: enough was seen"), ("stop", "enough was seen")])
+def test_whoever_has_seen_enough_is_asked_no_more(wished: Wish, asked: str) -> None:
+    """From the run's start on the wish is asked for until it is for the end, and the master is asked once."""
+    wishes: list[Wish] = ["go on", wished]
+    fabric, _, result = play([[], [STARTED], [], [], [FINISHED]], wish=lambda: wishes.pop(0))
+    assert (result, fabric.asked, wishes) == (FINISHED, [asked], [])
 
 
 def test_the_second_interrupt_kills() -> None:

@@ -299,6 +299,36 @@ def test_an_interrupt_gives_back_what_has_not_begun_and_cuts_off_what_is_open() 
     assert fleet.now_s - before_s <= 2.0
 
 
+def test_a_plan_that_ends_early_is_played_as_far_as_it_was_read() -> None:
+    """The run ends as if its plan were no longer: what was dealt is completed, the rest was never planned."""
+    fleet = ScriptedFleet(evenly(400, 10), workers=2, stay_s=3.0)
+    fleet.turns(10)
+    dealt = fleet.visits()["planned"]
+    fleet.conductor.end_plan("enough")
+    fleet.conductor.end_plan("more than enough")
+    fleet.until_finished()
+    fleet.check_books()
+    assert 100 < dealt < 200
+    assert fleet.visits() == {
+        "planned": fleet.visits()["completed"], "completed": len(fleet.diary.begun), "censored": 0, "dropped": 0,
+        "lost": 0, "undealt": 0,
+    }  # fmt: skip
+    assert dealt <= fleet.visits()["planned"] <= dealt + 1
+    assert (fleet.conductor.plan_ended, fleet.conductor.interrupted, fleet.conductor.error) == ("enough", None, None)
+
+
+def test_a_plan_ends_early_only_while_it_is_played() -> None:
+    """Before the start and in a closed loop nothing comes of it."""
+    for closed in (False, True):
+        visits = [visit(number, -1) for number in range(50)] if closed else evenly(50, 10)
+        fleet = ScriptedFleet(visits, workers=1, **({"arrivals": "closed:5"} if closed else {}))
+        if closed:
+            fleet.turns(3)
+        fleet.conductor.end_plan("enough")
+        fleet.until_finished()
+        assert (fleet.visits()["completed"], fleet.conductor.plan_ended) == (50, None)
+
+
 def test_an_interrupt_settles_leases_that_never_arrived() -> None:
     """A lease lost on its way when the run is interrupted is given back, not left open in the books."""
     fleet = ScriptedFleet(evenly(400, 10), fate=lambda message: () if _late_lease(message) else (0.0,))

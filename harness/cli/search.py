@@ -1,0 +1,362 @@
+"""A capacity search from its first step to its result: trials in, runs out, everything kept after each step.
+
+`search.json` in the search's folder is all that a later call needs: what comes next follows from the steps in it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
+from pathlib import Path
+from time import monotonic
+from typing import Any, TextIO
+from uuid import uuid4
+
+import msgspec
+
+import harness
+from harness.capacity.bounds import Shape, highest_rate, plan_times, shape_of
+from harness.capacity.criterion import criteria_of
+from harness.capacity.load_point import LoadPoint, load_point
+from harness.capacity.search import Found, SearchPlan, Step, Trial, conclude, next_trial
+from harness.capacity.steps import StepResult
+from harness.capacity.usl import fit_usl
+from harness.cli.capacity_report import write_reports
+from harness.cli.run import run_config
+from harness.cli.search_metrics import SearchMetrics
+from harness.cli.search_step import StepRuns
+from harness.cli.simulator import is_simulator, simulator
+from harness.cli.traces import check_trace, keep_stdin
+from harness.cli.verdict import near
+from harness.config.build import public_config
+from harness.config.guard import is_loopback
+from harness.config.model import RunConfig
+from harness.config.resolve import Settled
+from harness.doctor.host import connections_hz
+from harness.engine.endpoint import resolve_endpoint
+from harness.errors import ExitCode, UsageError
+from harness.judge.threshold import Threshold, parse_thresholds
+from harness.measure.slices import from_lines
+from harness.store.layout import default_run_name
+from harness.store.search_folder import SearchState, free_step_folder, load_search, save_search
+from harness.store.stored_run import load_run
+from harness.trace.model import Visit
+from harness.trace.newsessions import new_sessions_s
+from harness.units import NS_PER_MS, NS_PER_S, format_rate
+
+# Of what makes a run these differ from step to step, or do not change what is searched for.
+_FREE = (
+    "run_id", "trace", "scenario", "arrivals", "duration_ns", "warmup_ns", "loop", "metrics", "linger_ns", "out_dir",
+    "labels", "web", "origins", "user_agent", "log_attempts",
+)  # fmt: skip
+_SHAPE_VISITS = 100_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `harness capacity search` was asked for beside a run's settings; rates a second, times in seconds."""
+
+    start_hz: float
+    max_hz: float
+    budget_s: float
+    hold_s: float | None
+    settle_s: float | None
+    cooldown_s: float
+    process: str
+    out: Path | None
+    resume: bool
+
+
+def search_capacity(settled: Settled, request: Request, *, people: TextIO) -> int:
+    """Searches, and returns the exit code; the result goes to stdout, progress to `people`.
+
+    Raises `HarnessError` when a step cannot be made, `KeyboardInterrupt` when the user ended the search; finished steps
+    are kept in either case.
+    """
+    if request.start_hz > request.max_hz:
+        raise UsageError(f"--start {format_rate(request.start_hz)} is above --max {format_rate(request.max_hz)}")
+    as_json, quiet = bool(settled.values["json"]), bool(settled.values["quiet"])
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-search-")))
+        if settled.values["trace"] == "-":
+            settled.values["trace"] = str(keep_stdin(scratch))
+        running = _Search(settled, request, scratch, people if not quiet else None, stack)
+        try:
+            running.go_on()
+        except KeyboardInterrupt:
+            kept = len(running.steps)
+            print(
+                f"interrupted: {kept} finished step(s) are kept in {near(running.out)}; the same command with "
+                f"--out {near(running.out)} goes on from there",
+                file=people,
+                flush=True,
+            )
+            raise
+        found = conclude(running.plan, running.steps)
+        result = running.finish(found)
+    _print_result(result, running.out, as_json=as_json, people=people)
+    if found.max_rate_hz is not None:
+        return int(ExitCode.PASS)
+    return int(ExitCode.INVALID if running.steps[-1].verdict == "invalid" else ExitCode.FAIL_SLO)
+
+
+class _Search:
+    """A search that goes on."""
+
+    def __init__(
+        self, settled: Settled, request: Request, scratch: Path, people: TextIO | None, stack: ExitStack
+    ) -> None:
+        self._people = people
+        self._request = request
+        settled.values |= {"arrivals": f"{request.process}:{request.start_hz}/s", "out_dir": None}
+        config = run_config(settled)
+        self._thresholds: list[Threshold] = parse_thresholds(config.thresholds)
+        criteria = criteria_of(self._thresholds)
+        shape, digest = self._look_at(config)
+        self.out = request.out or Path("runs") / _name(config)
+        self._state = self._open(config, digest, shape)
+        self.steps = [msgspec.convert(step, Step) for step in self._state.steps]
+        self._metrics_address, self._linger_s = config.metrics, config.linger_ns / NS_PER_S
+        config = msgspec.structs.replace(config, trace_digest=digest, metrics=None)
+        self._config = config
+        self.plan = self._planned(config, shape)
+        self._state.plan = msgspec.to_builtins(self.plan)
+        self._metrics: SearchMetrics | None = None
+        if self._metrics_address is not None:
+            info = {
+                "run_id": config.run_id,
+                "scenario": config.scenario,
+                "trace": digest,
+                "version": harness.__version__,
+            }
+            self._metrics = SearchMetrics(self._metrics_address, info)
+            stack.callback(self._metrics.close)
+            self._say(f"metrics at {self._metrics.url}")
+        if is_simulator(config.target) and next_trial(self.plan, self.steps) is not None:
+            # One for all steps, as a real target would be: what a step leaves behind is there for the next.
+            url = stack.enter_context(simulator(config.target, seed=config.seed, folder=scratch))
+            self._say(f"simulator at {url}")
+            config = msgspec.structs.replace(config, target=url)
+        self._runs = StepRuns(
+            config, self.plan, criteria, process=request.process, visits=shape.visits, people=people or sys.stderr,
+            tick=self._tick,
+        )  # fmt: skip
+        save_search(self.out, self._state)
+
+    # Before the first step
+
+    def _look_at(self, config: RunConfig) -> tuple[Shape, str]:
+        seen: list[tuple[int, int, float]] = []
+
+        def look(visit: Visit) -> None:
+            if len(seen) < _SHAPE_VISITS:
+                cap_s = float("inf") if config.max_think_ns is None else config.max_think_ns / NS_PER_S
+                stay_s = sum(min(step.think, cap_s) for step in visit.steps)
+                seen.append((len(visit.steps), sum(1 for _ in new_sessions_s(visit)), stay_s))
+
+        facts = check_trace(config.trace, config.on_bad_line, look)
+        for note in facts.notes:
+            self._say(note)
+        return msgspec.structs.replace(shape_of(seen), visits=facts.visits), facts.digest
+
+    def _open(self, config: RunConfig, digest: str, shape: Shape) -> SearchState:
+        request = self._request
+        options = {name: value for name, value in public_config(config).items() if name not in _FREE}
+        if not config.origins.get("user_agent", "default").startswith("default"):
+            options["user_agent"] = config.user_agent
+        options |= {"trace_digest": digest, "start_hz": request.start_hz, "process": request.process}
+        options |= {"max_hz": request.max_hz, "cooldown_s": request.cooldown_s}
+        for name in ("hold_s", "settle_s"):
+            if (value := getattr(request, name)) is not None:
+                options[name] = value
+        known = load_search(self.out)
+        if known is None:
+            if request.resume:
+                raise UsageError(f"there is no search to go on with in {near(self.out)}: leave out --resume")
+            if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+                raise UsageError(f"{near(self.out)} is not empty and holds no search: name another folder with --out")
+            settle_s, hold_s = plan_times(request.budget_s, request.hold_s, request.settle_s, shape.stay_s)
+            # Kept as they came to be: another budget must not change the steps of a search that goes on.
+            options |= {"hold_s": hold_s, "settle_s": settle_s}
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            return SearchState(started_at=now, options=json.loads(json.dumps(options)), plan={})
+        plain = json.loads(json.dumps(options))
+        differing = [
+            f"{name} was {known.options.get(name)!r} and is {value!r}"
+            for name, value in plain.items()
+            if known.options.get(name) != value
+        ]
+        if differing:
+            raise UsageError(
+                f"{near(self.out)} holds a search with other options: give the same, or another folder with --out",
+                differing,
+            )
+        self._say(f"going on with the search in {near(self.out)}: {len(known.steps)} finished step(s)")
+        return known
+
+    def _planned(self, config: RunConfig, shape: Shape) -> SearchPlan:
+        request, limits = self._request, config.limits
+        most_hz, why = highest_rate(
+            request.max_hz,
+            shape,
+            max_visits_per_s=limits.max_visits_per_s,
+            max_new_sessions_per_min=limits.max_new_sessions_per_min,
+            connections_hz=_connections_hz(config),
+            fresh=config.connections == "fresh",
+        )
+        if most_hz < request.start_hz:
+            raise UsageError(
+                f"--start {format_rate(request.start_hz)} is above what {why} allows: {format_rate(most_hz)}"
+            )
+        if why != "--max":
+            self._say(f"no more than {format_rate(most_hz)} will be tried: {why}")
+        options = self._state.options
+        plan = SearchPlan(
+            start_hz=request.start_hz,
+            max_hz=most_hz,
+            max_why=why,
+            settle_s=ceil(options["settle_s"]),
+            hold_s=ceil(options["hold_s"]),
+            budget_s=request.budget_s,
+        )
+        if plan.settle_s + plan.hold_s > plan.budget_s:
+            raise UsageError(
+                f"--budget {plan.budget_s:.0f}s is shorter than one step, {plan.settle_s} s to settle and "
+                f"{plan.hold_s} s held: give a longer one, or a shorter --hold and --settle"
+            )
+        return plan
+
+    # Step by step
+
+    def go_on(self) -> None:
+        """Makes the steps that are left."""
+        while (trial := next_trial(self.plan, self.steps)) is not None:
+            self._say(f"step {trial.number}  {trial.stage:<7}  {format_rate(trial.rate_hz)} …")
+            step = self._made(trial)
+            self.steps.append(step)
+            self._state.steps.append(msgspec.to_builtins(step))
+            save_search(self.out, self._state)
+            self._say(_line(step))
+            self._show(None)
+
+    def _made(self, trial: Trial) -> Step:
+        began = monotonic()
+        folder = free_step_folder(self.out, f"step-{trial.number:02d}-{trial.rate_hz:g}hz")
+        step = self._runs.step(trial, folder, uuid4().hex[:12])
+        step = msgspec.structs.replace(step, run=folder.name)
+        if not self._clean(step, folder):
+            resting = self._runs.rest(self._base_p50_ns(step), self._request.cooldown_s)
+            step = msgspec.structs.replace(step, cooldown_s=resting.took_s, idle=resting.idle)
+        return msgspec.structs.replace(step, took_s=round(monotonic() - began, 3))
+
+    def _clean(self, step: Step, folder: Path) -> bool:
+        """Whether nothing of the step is left at the target: it held, and all its visits came to their end."""
+        summary = load_run(folder).summary or {}
+        if not self.steps and step.verdict != "held":
+            return True  # the search is over, or tries the same again from rest
+        return step.verdict == "held" and not summary.get("visits", {}).get("censored")
+
+    def _base_p50_ns(self, step: Step) -> int:
+        """The median response time of the first step, when the target had little to do."""
+        first = self.steps[0] if self.steps else step
+        summary = load_run(self.out / first.run).summary or {}
+        p50_ms = summary.get("latency_ms", {}).get("response_time", {}).get("p50")
+        return round((p50_ms or 1000.0) * NS_PER_MS)
+
+    def _tick(self) -> None:
+        if self._metrics is not None:
+            self._metrics.tick()
+
+    # The end
+
+    def points(self) -> list[LoadPoint]:
+        """What the steps that count measured, for the law and the page."""
+        return [point for step in self.steps if (point := self._point(step)) is not None]
+
+    def _point(self, step: Step) -> LoadPoint | None:
+        stored = load_run(self.out / step.run)
+        if step.verdict == "invalid" or stored.summary is None:
+            return None
+        return load_point(stored.summary, from_lines(stored.slices()), self._thresholds, label=step.run)
+
+    def _show(self, found: Found | None) -> None:
+        if self._metrics is None:
+            return
+        points = self.points()
+        if points:
+            newest: StepResult = points[-1].result
+            law = fit_usl([(each.concurrency, each.goodput_hz) for each in points if each.concurrency > 0])
+            self._metrics.show(self.steps, newest, law, found)
+
+    def finish(self, found: Found) -> dict[str, Any]:
+        """Writes the result beside the steps and returns it."""
+        result = {
+            "max_rate_hz": found.max_rate_hz,
+            "ci95": found.ci95,
+            "bound": found.bound,
+            "limiting_slo": found.limiting_slo,
+            "reason": found.reason,
+            "steps": [_told(step) for step in self.steps],
+        }
+        self._state.result = msgspec.to_builtins(found)
+        save_search(self.out, self._state)
+        write_reports(self.out, self._state, result, self.points(), self._config)
+        self._show(found)
+        if self._metrics is not None:
+            self._metrics.linger(self._linger_s)
+        return result
+
+    def _say(self, line: str) -> None:
+        if self._people is not None:
+            print(line, file=self._people, flush=True)
+
+
+def _name(config: RunConfig) -> str:
+    return default_run_name(datetime.now(UTC), f"capacity-{config.scenario}", config.run_id)
+
+
+def _connections_hz(config: RunConfig) -> float | None:
+    """New connections a second that this machine's ports allow to the target; None where they are no limit."""
+    if is_simulator(config.target) or config.connections == "pooled":
+        return None
+    addresses = resolve_endpoint(config).addresses
+    if all(is_loopback(str(address[0])) for _, address in addresses):
+        return None
+    return connections_hz() * max(1, len(config.source_addresses)) * len(addresses)
+
+
+def _line(step: Step) -> str:
+    sure = "" if step.sure else " (not surely)"
+    rest = "" if step.idle else "; the target did not come to rest"
+    return f"        {step.verdict}{sure} after {step.seconds} s: {step.why}{rest}"
+
+
+def _told(step: Step) -> dict[str, Any]:
+    """A step as the result tells it."""
+    plain: dict[str, Any] = {"rate_hz": step.rate_hz, "verdict": step.verdict, "stage": step.stage, "sure": step.sure}
+    plain |= {"why": step.why, "slo": step.slo, "seconds": step.seconds, "took_s": step.took_s, "run": step.run}
+    plain["shares"] = [
+        {"slo": shown.slo, "bad": shown.bad, "count": shown.count, "allowed": shown.allowed} for shown in step.shown
+    ]
+    return plain
+
+
+def _print_result(result: dict[str, Any], out: Path, *, as_json: bool, people: TextIO) -> None:
+    if as_json:
+        print(json.dumps(result, indent=2), flush=True)
+    stream = people if as_json else sys.stdout
+    if result["max_rate_hz"] is None:
+        print(f"no rate held: {result['reason']}", file=stream)
+    else:
+        at_least = "at least " if result["bound"] == "at_least" else ""
+        low, high = result["ci95"]
+        interval = f" (95 % interval {format_rate(low)} to {format_rate(high)})" if high is not None else ""
+        print(f"capacity {at_least}{format_rate(result['max_rate_hz'])}{interval}: {result['reason']}", file=stream)
+        if result["limiting_slo"]:
+            print(f"limited by {result['limiting_slo']}", file=stream)
+    print(f"report: {near(out / 'capacity.html')}", file=stream, flush=True)

@@ -1,0 +1,177 @@
+"""A step of a capacity search as a run of its own, and the wait until the target is at rest again.
+
+The parent reads the run's slices as they come to its folder and lets the plan end as soon as the test has decided: the
+run then comes to its ordinary end, only sooner, and its folder is complete.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
+from math import ceil
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from harness.capacity.criterion import Criterion
+from harness.capacity.evidence import Evidence
+from harness.capacity.search import SearchPlan, Step, Trial
+from harness.capacity.step_verdict import Failed, judged
+from harness.cli.conduct import conduct
+from harness.cli.supervise import RunError, Wish
+from harness.config.model import RunConfig
+from harness.errors import ExitCode
+from harness.measure.histogram import Histogram
+from harness.measure.snapshot import Snapshot
+from harness.store.slice_tail import SliceTail
+from harness.store.stored_run import load_run
+from harness.units import NS_PER_S
+
+# Endings that tell of the target or the instrument; with any other the search ends.
+_JUDGED = (ExitCode.PASS, ExitCode.FAIL_SLO, ExitCode.INVALID, ExitCode.GUARD)
+# The trickle that asks whether the target is at rest: so many visits a second, and how much slower than at first its
+# median may still be, over that many seconds.
+TRICKLE_HZ = 5.0
+REST_RATIO = 1.5
+REST_SECONDS = 2
+
+
+class Resting(msgspec.Struct, frozen=True):
+    """How long the target took to come to rest, in seconds, and whether it did."""
+
+    took_s: float
+    idle: bool
+
+
+class StepRuns:
+    """Makes the runs of a search; `config` is complete but for what differs from step to step."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        plan: SearchPlan,
+        criteria: Sequence[Criterion],
+        *,
+        process: str,
+        visits: int,
+        people: TextIO,
+        tick: Callable[[], None],
+    ) -> None:
+        """`visits` is how many the trace holds: it is played again where a step needs more; `tick` is called often."""
+        self._config = config
+        self._plan = plan
+        self._criteria = criteria
+        self._process = process
+        self._visits = visits
+        self._people = people
+        self._tick = tick
+
+    def step(self, trial: Trial, out: Path, run_id: str) -> Step:
+        """Plays `trial` into the run folder `out` and judges it.
+
+        Raises `KeyboardInterrupt` when the user ended it, `HarnessError` when the run could not be made.
+        """
+        plan = self._plan
+        evidence = Evidence(self._criteria, plan.settle_s, plan.hold_s)
+        tail = SliceTail(out)
+
+        def wish() -> Wish:
+            self._tick()
+            for second, snapshot in tail.read():
+                evidence.add(second, snapshot)
+            decided = evidence.answer == "broken" or (evidence.answer == "held" and not trial.whole)
+            return "finish" if decided else "go on"
+
+        length_s = plan.settle_s + plan.hold_s
+        config = msgspec.structs.replace(
+            self._config,
+            run_id=run_id,
+            out_dir=str(out),
+            arrivals=f"{self._process}:{trial.rate_hz}/s",
+            duration_ns=length_s * NS_PER_S,
+            warmup_ns=plan.settle_s * NS_PER_S,
+            # Poisson arrivals may be more than expected; a round too many costs nothing.
+            loop=ceil(1.2 * trial.rate_hz * length_s / self._visits) + 1,
+        )
+        code = self._conduct(config, wish, self._people)
+        if code == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
+        if code not in _JUDGED:
+            raise RunError(f"the step in {out} ended with exit code {code}; the search ends here", code)
+        for second, snapshot in tail.read():
+            evidence.add(second, snapshot)
+        if evidence.answer == "open":
+            evidence.look()
+        summary = load_run(out).summary or {}
+        failed, invalid = _other_checks(summary, self._criteria)
+        return judged(trial, evidence, invalid=invalid, failed=failed)
+
+    def rest(self, base_p50_ns: int, limit_s: float) -> Resting:
+        """Waits until a trickle of visits is answered about as quickly as at first, `limit_s` at most."""
+        if limit_s <= 0:
+            return Resting(0.0, True)
+        recent: list[Histogram] = []
+        waited = 0
+
+        def at_rest() -> bool:
+            last = recent[-REST_SECONDS:]
+            whole = Histogram.merged(last)
+            middle = whole.quantile(0.5) if whole.count else None
+            enough = len(last) == REST_SECONDS and whole.finite >= REST_SECONDS
+            return enough and middle is not None and middle <= REST_RATIO * base_p50_ns
+
+        with tempfile.TemporaryDirectory(prefix="harness-rest-") as scratch:
+            out = Path(scratch) / "run"
+            tail = SliceTail(out)
+
+            def wish() -> Wish:
+                nonlocal waited
+                self._tick()
+                for second, snapshot in tail.read():
+                    waited = second + 1
+                    recent.append(_times(snapshot))
+                    if at_rest():
+                        return "stop"
+                return "go on"
+
+            config = msgspec.structs.replace(
+                self._config,
+                run_id=f"{self._config.run_id}-rest",
+                out_dir=str(out),
+                arrivals=f"constant:{TRICKLE_HZ}/s",
+                duration_ns=ceil(limit_s) * NS_PER_S,
+                drain_ns=0,
+                loop=ceil(TRICKLE_HZ * limit_s / self._visits) + 1,
+                thresholds=(),
+            )
+            code = self._conduct(config, wish, io.StringIO())
+        if code == ExitCode.INTERRUPTED and not at_rest():
+            raise KeyboardInterrupt
+        return Resting(float(waited), at_rest())
+
+    def _conduct(self, config: RunConfig, wish: Callable[[], Wish], people: TextIO) -> int:
+        # What a run prints as its result is not this command's.
+        with redirect_stdout(io.StringIO()):
+            return conduct(config, as_json=False, quiet=True, people=people, wish=wish)
+
+
+def _times(snapshot: Snapshot) -> Histogram:
+    """All replies of a second, error replies too: a service that refuses is not at rest because it does so quickly."""
+    return snapshot.histogram("response_time")
+
+
+def _other_checks(summary: Mapping[str, Any], criteria: Sequence[Criterion]) -> tuple[Failed | None, str]:
+    """(what failed beside the shares that the test judges; why the instrument did not hold, "" if it did)."""
+    checks = summary.get("verdict", {}).get("checks", [])
+    shares = {criterion.name for criterion in criteria}
+    failed = [check for check in checks if not check["ok"]]
+    invalid = [f"{check['name']}: {check['message']}" for check in failed if check["kind"] == "validity"]
+    others = [
+        Failed(str(check["name"]), str(check["message"]))
+        for check in failed
+        if check["kind"] in ("slo", "guard") and check["name"] not in shares and check.get("enough_data", True)
+    ]
+    return (others[0] if others else None), (invalid[0] if invalid else "")
