@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 from math import sqrt
+from statistics import median
 from typing import Final, Literal
 
 import msgspec
@@ -38,6 +39,8 @@ ERROR: Final = 0.025
 # A block may hold this share of what is there at most: with fewer blocks a variance is a guess.
 _MOST_OF_ALL = 4
 _TREND_P = 0.001
+# What might be growth is waited for: a step is not called held as long as it might.
+_HINT_P = 0.05
 _TREND_BINS = 15
 _MIN_BINS = 8
 # By how much the response time must rise from start to end, and how much of what arrives must stay.
@@ -97,6 +100,7 @@ class Evidence:
         self._next = 0
         self.shown: list[Shown] = []
         self.growing = ""
+        self._might_grow = False
 
     def add(self, second: int, measured: Snapshot) -> Answer:
         """Takes one second of the run and says what the test knows after it."""
@@ -112,7 +116,8 @@ class Evidence:
         """Held: every criterion surely is; broken: one surely is, or the queue grows; open: not known yet."""
         if self.growing or any(shown.answer == "broken" for shown in self.shown):
             return "broken"
-        return "held" if self.shown and all(shown.answer == "held" for shown in self.shown) else "open"
+        held = self.shown and all(shown.answer == "held" for shown in self.shown)
+        return "held" if held and not self._might_grow else "open"
 
     @property
     def seconds(self) -> int:
@@ -123,7 +128,7 @@ class Evidence:
         """Looks at what there is, outside the plan: for a step that ended before its time."""
         if self._seconds:
             self.shown = [self._shown(place) for place in range(len(self._criteria))]
-            self.growing = growth(self._seconds)
+            self.growing, self._might_grow = growth(self._seconds)
 
     def _add(self, second: int, measured: Snapshot) -> None:
         self._open += measured.visits_open
@@ -192,24 +197,23 @@ def design_effect(sums: Sequence[float], sizes: Sequence[int], variance: float) 
     return max(1.0, whole / (size * variance)), seconds / length
 
 
-def growth(seconds: Sequence[Second]) -> str:
-    """Why the queue is taken to grow over `seconds`, one line; "" where it is not seen to."""
+def growth(seconds: Sequence[Second]) -> tuple[str, bool]:
+    """(why the queue is taken to grow over `seconds`, one line, "" where it is not seen to; whether it might)."""
     width = max(1, -(-len(seconds) // _TREND_BINS))
     bins = [seconds[start : start + width] for start in range(0, len(seconds) - width + 1, width)]
     if len(bins) < _MIN_BINS:
-        return ""
+        return "", False
     opened = [sum(second.open_visits for second in held) / width for held in bins]
     rise, p = trend(opened)
-    arrivals = sum(second.arrivals for second in seconds)
+    enough = _BACKLOG_RATIO * sum(second.arrivals for second in seconds)
+    hint = p < _HINT_P and rise > enough
     # Visits come and go by chance, too: so many more than before are none.
-    noise = 4 * sqrt(opened[0] + opened[-1] + 1)
-    if p < _TREND_P and rise > max(_BACKLOG_RATIO * arrivals, noise):
-        return f"the queue grows: {rise:.0f} more visits are open at the end than at the start"
+    if p < _TREND_P and rise > max(enough, 4 * sqrt(opened[0] + opened[-1] + 1)):
+        return f"the queue grows: {rise:.0f} more visits are open at the end than at the start", True
     times = [(sum(second.total_s for second in held), sum(second.replies for second in held)) for held in bins]
     means = [total / n for total, n in times if n]
     if len(means) >= _MIN_BINS:
         rise, p = trend(means)
-        middle = sorted(means)[len(means) // 2]
-        if p < _TREND_P and middle > 0 and rise > _RISE_RATIO * middle:
-            return f"the queue grows: the response time rose by {rise * 1000:.0f} ms from start to end"
-    return ""
+        if p < _TREND_P and rise > _RISE_RATIO * median(means):
+            return f"the queue grows: the response time rose by {rise * 1000:.0f} ms from start to end", True
+    return "", hint

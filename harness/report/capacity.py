@@ -12,7 +12,7 @@ from harness.report.html import render_page
 from harness.report.parts import Section, Story, Table
 from harness.report.words import NOTHING, clean, integer, number, percent
 
-_VERDICTS = {"held": "ok", "broken": "FAILED", "invalid": "invalid"}
+_VERDICTS = {"held": "ok", "broken": "FAILED", "invalid": NOTHING}
 
 
 def render_capacity(result: Mapping[str, Any], about: str, notes: Sequence[str] = ()) -> str:
@@ -79,7 +79,7 @@ def _search_section(result: Mapping[str, Any]) -> Section:
         [
             _VERDICTS[step["verdict"]],
             step["stage"],
-            clean(step["why"]),
+            clean(f"INVALID: {step['why']}" if step["verdict"] == "invalid" else step["why"]),
             number(float(step["rate_hz"])),
             integer(step["seconds"]),
             "yes" if step["sure"] else "no",
