@@ -192,7 +192,8 @@ def metrics_page() -> str:
         "Sets are closed: ids, URLs and texts of the target never become labels. Cohorts come from the trace; beyond "
         "five the rest is `(other)`, where visits stand too that the master alone knows of (lost, undealt).",
         table(("label", "values"), [(code(label), label_values(label, found)) for label, found in values.items()]),
-        "`harness_capacity_*` are there in runs that hold several rates one after another (`--arrivals "
+        "`harness_capacity_*` are there in a capacity search (its own process serves them; at the end with the bound "
+        "`estimate`), and in runs that hold several rates one after another (`--arrivals "
         "'constant:20/s:1m,constant:40/s:1m'`): each held rate is a step, its first fifth left out; the series speak "
         "of the newest finished one.",
         "## History",

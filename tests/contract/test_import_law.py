@@ -72,7 +72,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cli": DATA | {"click", "rich"},
 }
 
-PURE = {"wire", "trace", "plan", "visitor", "measure", "judge", "report"}
+PURE = {"wire", "trace", "plan", "visitor", "measure", "judge", "capacity", "report"}
 PURE_FILES = {
     "sim/behaviour.py", "sim/loads.py", "sim/rehearsal.py", "sim/rehearsed.py", "sim/routed.py", "sim/wires.py",
 }  # fmt: skip
