@@ -15,6 +15,7 @@ MODULES: Final = (
     "record",
     "wire/render",
     "wire/reply",
+    "plan/schedule",
     "visitor/records",
     "visitor/identity",
     "visitor/calls",
@@ -37,6 +38,8 @@ MODULES: Final = (
     "engine/engine",
     "fleet/telling",
     "fleet/attempt_log",
+    "fleet/placement",
+    "fleet/dealer",
 )
 
 _PACKAGE: Final = Path(__file__).resolve().parent

@@ -110,7 +110,7 @@ class Engine(Owner):
         self._open: set[Player] = set()
         self.slots = slots
         self._ceilings: Ceilings | None = None
-        self._last_due_ns = self._last_begun_ns = 0
+        self._last_due_ns = self._last_paced_ns = 0
         self._running = False
         self._filling = False
         self._vacant = False
@@ -217,14 +217,17 @@ class Engine(Owner):
         if self.slots is not None:
             moment_ns = 0 if len(self._open) < self.slots else None
         else:
-            moment_ns = due_ns = self._arrivals[0].due_ns
-            if self._last_begun_ns - self._last_due_ns >= _PACED_LAG_NS:
-                # Catching up: half the planned gap after the last one is twice the planned rate.
-                moment_ns = max(due_ns, self._last_begun_ns + (due_ns - self._last_due_ns) // 2)
+            moment_ns = self._paced_ns(self._arrivals[0].due_ns)
         if self._ceilings is None or moment_ns is None:
             return moment_ns
         free_ns = self._ceilings.arrival_ns(len(self._open))
         return None if free_ns is None else max(moment_ns, free_ns)
+
+    def _paced_ns(self, due_ns: int) -> int:
+        """When the arrival due next may begin: when it is due, or at twice the planned rate when catching up."""
+        if self._last_paced_ns - self._last_due_ns < _PACED_LAG_NS:
+            return due_ns
+        return max(due_ns, self._last_paced_ns + (due_ns - self._last_due_ns) // 2)
 
     def _ring(self) -> None:
         try:
@@ -260,9 +263,12 @@ class Engine(Owner):
         if now_ns - due_ns > self._config.max_lag_ns:
             player.drop(now_ns)
             self._on_over(player.ticket, VisitEnd.dropped)
-            self._last_due_ns, self._last_begun_ns = due_ns, max(self._last_begun_ns, due_ns)
+            self._last_due_ns, self._last_paced_ns = due_ns, max(self._last_paced_ns, due_ns)
             return
-        self._last_due_ns, self._last_begun_ns = due_ns, now_ns
+        # Counted from when it might begin, not from when it did: the loop's own jitter must not slow the catching up.
+        paced_ns = self._paced_ns(due_ns)
+        self._last_due_ns = due_ns
+        self._last_paced_ns = paced_ns if now_ns - paced_ns < _PACED_LAG_NS else now_ns
         self.begun += 1
         if ceilings is not None and ceilings.visits is not None:
             ceilings.visits.note(now_ns)

@@ -53,9 +53,9 @@ class Hand:
         self.credit = 2 * slots if slots else 0
 
     @property
-    def wants(self) -> bool:
-        """Closed loop: whether fewer visits wait at the worker than its credit."""
-        return not self.retired and self.leased - self.begun + len(self.backlog) < self.credit
+    def room(self) -> int:
+        """Closed loop: how many more visits may wait at the worker by its credit."""
+        return 0 if self.retired else max(0, self.credit - len(self.backlog) - (self.leased - self.begun))
 
 
 class Loss(NamedTuple):
@@ -172,12 +172,13 @@ class Dealer:
 
     def _assign_credit(self, _now_ns: int) -> None:
         # One visit a round to each: near the plan's end the slots of all workers stay as full as can be.
-        while wanting := [hand for hand in self._hands.values() if hand.wants]:
-            for hand in wanting:
-                visit = self._take()
-                if visit is None:
-                    return
-                hand.backlog.append(visit)
+        while wanting := [hand for hand in self._hands.values() if hand.room]:
+            for _ in range(min([hand.room for hand in wanting])):
+                for hand in wanting:
+                    visit = self._take()
+                    if visit is None:
+                        return
+                    hand.backlog.append(visit)
 
     def _assign_due(self, now_ns: int) -> None:
         hands, place = self._hands, self._placement.place

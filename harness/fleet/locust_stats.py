@@ -11,12 +11,15 @@ from typing import Any
 
 from locust.stats import RequestStats, StatsError, bucket_response_time
 
+from harness.measure.buckets import bucket_midpoint
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot
 from harness.units import NS_PER_MS
 
 # How Locust names our operations' requests.
 METHODS = {"get_engagement": "POST", "update": "PUT"}
+# Bucket of a histogram -> its midpoint as Locust rounds it; a slice is entered while visits wait.
+_ROUNDED: dict[int, float] = {}
 _ENGAGED = frozenset({"available", "not_available", "accepted"})
 
 
@@ -33,14 +36,26 @@ def feed(stats: RequestStats, snapshot: Snapshot) -> None:
         times = snapshot.histogram("response_time", op=op)
         times.merge(snapshot.histogram("response_time", op=op, row="error"))
         method = METHODS[op]
+        rounded = _rounded(times)
         for entry in (stats.total, stats.get(op, method)):
-            _enter(entry, times, total, failures, now_s)
+            _enter(entry, times, rounded, total, failures, now_s)
         for result, count in results.items():
             if result not in _ENGAGED:
                 _enter_error(stats, method, op, result, count)
 
 
-def _enter(entry: Any, times: Histogram, total: int, failures: int, now_s: float) -> None:
+def _rounded(times: Histogram) -> dict[float, int]:
+    """How often each response time occurs, in ms as Locust rounds them."""
+    counts: dict[float, int] = {}
+    for index, count in times.counts.items():
+        rounded = _ROUNDED.get(index)
+        if rounded is None:
+            rounded = _ROUNDED[index] = bucket_response_time(bucket_midpoint(index) / NS_PER_MS)
+        counts[rounded] = counts.get(rounded, 0) + count
+    return counts
+
+
+def _enter(entry: Any, times: Histogram, rounded: dict[float, int], total: int, failures: int, now_s: float) -> None:
     second = int(now_s)
     if entry.use_response_times_cache and entry.last_request_timestamp and second > int(entry.last_request_timestamp):
         entry._cache_response_times(second - 1)
@@ -51,8 +66,8 @@ def _enter(entry: Any, times: Histogram, total: int, failures: int, now_s: float
     if failures:
         entry.num_fail_per_sec[second] += failures
     entry.last_request_timestamp = now_s
-    for index, count in times.counts.items():
-        entry.response_times[bucket_response_time(times.value_at(index) / NS_PER_MS)] += count
+    for time_ms, count in rounded.items():
+        entry.response_times[time_ms] += count
     if times.min_ns is not None and times.max_ns is not None:
         entry.total_response_time += times.total_ns / NS_PER_MS
         low_ms, high_ms = times.min_ns / NS_PER_MS, times.max_ns / NS_PER_MS

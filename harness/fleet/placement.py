@@ -27,7 +27,6 @@ class _Era:
 
     def __init__(self, workers: dict[str, tuple[int, float]]) -> None:
         self._workers = workers
-        # Among workers of one capacity the draws themselves rank as their scores would.
         self.alike = len({weight for _, weight in workers.values()}) <= 1
         self._marks: bytearray | None = None
 
@@ -52,13 +51,17 @@ class _Era:
         if len(workers) == 1:
             return next(iter(workers))
         spread = _mix(key)
-        best, best_score = "", -1.0
+        best, best_draw, best_score = "", -1, -1.0
         for incarnation, (factor, weight) in workers.items():
-            score: float = spread * factor & _ALL
-            if not self.alike:
-                score = weight / -log(((int(score) >> 11) + 1) / _DRAWS)
-            if score > best_score:
-                best, best_score = incarnation, score
+            draw = spread * factor & _ALL
+            if self.alike:
+                # The draws themselves rank as the scores would.
+                if draw > best_draw:
+                    best, best_draw = incarnation, draw
+            else:
+                score = weight / -log(((draw >> 11) + 1) / _DRAWS)
+                if score > best_score:
+                    best, best_score = incarnation, score
         return best
 
 

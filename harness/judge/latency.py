@@ -7,7 +7,7 @@ from typing import Any
 from harness.measure.histogram import Histogram
 from harness.measure.names import ATTEMPT_MEASURES
 from harness.measure.snapshot import Snapshot
-from harness.measure.survival import time_to_event_quantile
+from harness.measure.survival import time_to_event_quantiles
 from harness.units import NS_PER_MS
 
 QUANTILES: tuple[tuple[str, float], ...] = (
@@ -18,6 +18,7 @@ QUANTILES: tuple[tuple[str, float], ...] = (
     ("p999", 0.999),
     ("max", 1.0),
 )
+_QS = [q for _, q in QUANTILES]
 
 
 def latency_blocks(measured: Snapshot, *, op: str | None = None, cohort: str | None = None) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def _block(histogram: Histogram) -> dict[str, Any]:
     block = {
         "count": histogram.count,
         "mean": milliseconds(histogram.mean_ns),
-        **{name: milliseconds(histogram.quantile(q)) for name, q in QUANTILES},
+        **_named(histogram.quantiles(_QS)),
     }
     if histogram.infinite:
         block |= {"infinite": histogram.infinite, "beyond_ms": milliseconds(histogram.max_ns)}
@@ -63,13 +64,16 @@ def _waiting(measured: Snapshot, cohort: str | None) -> dict[str, Any] | None:
     if not available.count + censored.count + never.count:
         return None
     block: dict[str, Any] = {"count": available.count, "mean": milliseconds(available.mean_ns)}
-    for name, q in QUANTILES:
-        block[name] = milliseconds(time_to_event_quantile(available, censored, never, q))
+    block |= _named(time_to_event_quantiles(available, censored, never, _QS))
     block |= {"censored": censored.count, "never": never.count}
     if block["max"] is None:
         longest = [waited.max_ns for waited in (available, censored) if waited.max_ns is not None]
         block["beyond_ms"] = milliseconds(max(longest, default=None))
     return block
+
+
+def _named(times_ns: list[int | None]) -> dict[str, float | None]:
+    return {name: milliseconds(time_ns) for (name, _), time_ns in zip(QUANTILES, times_ns, strict=True)}
 
 
 def milliseconds(ns: float | None) -> float | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.judge.latency import milliseconds
 from harness.measure.snapshot import Snapshot
-from harness.measure.survival import Moment, incidence, quantile_interval, time_to_event_quantile
+from harness.measure.survival import Moment, incidence, quantile_interval, time_to_event_quantiles
 
 _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99))
 # The curve has a point for every fiftieth of the waits that ended, so its size does not depend on the run's.
@@ -14,7 +14,7 @@ _POINT_EVERY = 0.02
 
 
 def waiting_block(measured: Snapshot) -> dict[str, Any]:
-    """Kaplan-Meier quantiles with 95 % intervals, and the curve: shares available and refused by each time.
+    """Quantiles with 95 % intervals, and the cumulative incidence: shares available and refused by each time.
 
     {"steps", "available", "censored", "never",
      "quantiles_ms": {"p50": {"value", "ci95": [low, high]}, …},
@@ -29,12 +29,10 @@ def waiting_block(measured: Snapshot) -> dict[str, Any]:
     if not steps:
         return {}
     moments = incidence(ended, censored, never)
+    times_ns = time_to_event_quantiles(ended, censored, never, [q for _, q in _QUANTILES])
     quantiles = {
-        name: {
-            "value": milliseconds(time_to_event_quantile(ended, censored, never, q)),
-            "ci95": [milliseconds(end) for end in quantile_interval(moments, q)],
-        }
-        for name, q in _QUANTILES
+        name: {"value": milliseconds(time_ns), "ci95": [milliseconds(end) for end in quantile_interval(moments, q)]}
+        for (name, q), time_ns in zip(_QUANTILES, times_ns, strict=True)
     }
     return {
         "steps": steps,

@@ -110,17 +110,26 @@ class Histogram(msgspec.Struct):
 
         None when there is no value, or when the rank falls on the infinite ones.
         """
-        if not 0.0 <= q <= 1.0:
-            raise ValueError(f"a quantile lies between 0 and 1, not {q}")
-        rank = max(ceil(q * self.count - 1e-9), 1)
-        if rank == self.finite:
-            return self.highest
-        seen = 0
-        for index in sorted(self.counts):
-            seen += self.counts[index]
-            if seen >= rank:
-                return self.value_at(index)
-        return None
+        return self.quantiles([q])[0]
+
+    def quantiles(self, qs: Sequence[float]) -> list[int | None]:
+        """The `quantile` of each of `qs`, which ascend, at the cost of one."""
+        answer: list[int | None] = []
+        finite, count = self.finite, self.count
+        indexes = iter(sorted(self.counts))
+        index, seen = 0, 0
+        for q in qs:
+            if not 0.0 <= q <= 1.0:
+                raise ValueError(f"a quantile lies between 0 and 1, not {q}")
+            rank = max(ceil(q * count - 1e-9), 1)
+            if rank >= finite:
+                answer.append(self.highest if rank == finite else None)
+                continue
+            while seen < rank:
+                index = next(indexes)
+                seen += self.counts[index]
+            answer.append(self.value_at(index))
+        return answer
 
     def cumulative(self, edges_ns: Sequence[int]) -> list[int]:
         """For each edge (ascending), how many values do not exceed it.

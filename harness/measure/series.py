@@ -40,8 +40,8 @@ def series_line(
     for measure in _MEASURES:
         histogram = snapshot.histogram(measure)
         if histogram.count:
-            values = {name: histogram.quantile(q) for name, q in _QUANTILES}
-            line[f"{measure}_ms"] = {name: None if ns is None else ns / NS_PER_MS for name, ns in values.items()}
+            values = zip(_QUANTILES, histogram.quantiles([q for _, q in _QUANTILES]), strict=True)
+            line[f"{measure}_ms"] = {name: None if ns is None else ns / NS_PER_MS for (name, _), ns in values}
     if "loop_stall_max_ns" in snapshot.maxima:
         line["loop_stall_max_ms"] = snapshot.maxima["loop_stall_max_ns"] / NS_PER_MS
     if "cpu_ns" in snapshot.sums:

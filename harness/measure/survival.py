@@ -14,6 +14,7 @@ interval holds q (Brookmeyer and Crowley 1982). They take waits for independent 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from math import exp, log1p, sqrt
 from typing import NamedTuple
 
@@ -46,21 +47,30 @@ def incidence(events: Histogram, censored: Histogram, never: Histogram) -> list[
     when nothing ended.
     """
     moments: list[Moment] = []
-    waiting = events.finite + censored.finite + never.finite
-    still, share, refused = 1.0, 0.0, 0.0
+    refused = 0.0
     variance = _Variance()
+    for index, good, bad, waiting, still, share in _walk(events, censored, never):
+        refused += still * bad / waiting
+        variance.add(share, still, waiting, good, bad)
+        low, high = _interval(share, variance.of(share)) if good + bad < waiting else (None, None)
+        at_ns = events.value_at(index) if good else never.value_at(index)
+        moments.append(Moment(at_ns, min(share, 1.0), low, high, refused, waiting))
+    return moments
+
+
+def _walk(
+    events: Histogram, censored: Histogram, never: Histogram
+) -> Iterator[tuple[int, int, int, int, float, float]]:
+    """Each bucket with an end: (bucket, ended well, refused, waiting before, share of no end before, share by then)."""
+    waiting = events.finite + censored.finite + never.finite
+    still, share = 1.0, 0.0
     for index in sorted(events.counts.keys() | censored.counts.keys() | never.counts.keys()):
         good, bad = events.counts.get(index, 0), never.counts.get(index, 0)
         if good or bad:
             share += still * good / waiting
-            refused += still * bad / waiting
-            variance.add(share, still, waiting, good, bad)
+            yield index, good, bad, waiting, still, share
             still *= 1.0 - (good + bad) / waiting
-            low, high = _interval(share, variance.of(share)) if good + bad < waiting else (None, None)
-            at_ns = events.value_at(index) if good else never.value_at(index)
-            moments.append(Moment(at_ns, min(share, 1.0), low, high, refused, waiting))
         waiting -= good + bad + censored.counts.get(index, 0)
-    return moments
 
 
 class _Variance:
@@ -91,16 +101,27 @@ def _interval(share: float, variance: float) -> tuple[float | None, float | None
     return 1.0 - exp(rest * exp(-half)), 1.0 - exp(rest * exp(half))
 
 
-def time_to_event_quantile(events: Histogram, censored: Histogram, never: Histogram, q: float) -> int | None:
-    """The time in ns by which a share `q` (above 0, to 1) of all waits is estimated to have ended well.
+def time_to_event_quantiles(
+    events: Histogram, censored: Histogram, never: Histogram, qs: Sequence[float]
+) -> list[int | None]:
+    """For each `q` (above 0, to 1; ascending): the time in ns by which so many waits are estimated to have ended well.
 
-    Without `censored` and `never` it is `events.quantile(q)`. None when the estimate never reaches `q`.
+    Without `censored` and `never` they are `events.quantiles(qs)`. None where the estimate never reaches `q`.
     """
-    _check(q)
-    for moment in incidence(events, censored, never):
-        if moment.available >= q - _SLACK:
-            return events.highest if q == 1.0 else moment.at_ns
-    return None
+    for q in qs:
+        _check(q)
+    if not censored.finite and not never.finite:
+        return events.quantiles(qs)
+    times: list[int | None] = []
+    for index, _, _, _, _, share in _walk(events, censored, never):
+        while len(times) < len(qs) and min(share, 1.0) >= qs[len(times)] - _SLACK:
+            times.append(events.highest if qs[len(times)] == 1.0 else events.value_at(index))
+    return times + [None] * (len(qs) - len(times))
+
+
+def time_to_event_quantile(events: Histogram, censored: Histogram, never: Histogram, q: float) -> int | None:
+    """The one time of `time_to_event_quantiles`."""
+    return time_to_event_quantiles(events, censored, never, [q])[0]
 
 
 def quantile_interval(moments: list[Moment], q: float) -> tuple[int | None, int | None]:

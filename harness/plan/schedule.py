@@ -10,44 +10,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
 
-import msgspec
-
 from harness.plan.arrivals import ArrivalPlan
+from harness.plan.head import decode_head
+from harness.record import Record
 from harness.trace.share import share
 from harness.units import NS_PER_S, seconds_to_ns
 
 
-class VisitHead(msgspec.Struct, gc=False):
-    """What the master reads of a trace line."""
-
-    visit: str
-    visitor: str
-    at: float
-    steps: list[msgspec.Raw]
-    returns: bool = False
-
-
-class PlannedVisit(msgspec.Struct, gc=False, array_like=True):
+class PlannedVisit(Record):
     """A visit with its due time (ns from the run's start; -1 in closed-loop runs) and identity suffix.
 
     `returns`: its visitor comes again.
     """
 
-    due_ns: int
-    visit: str
-    visitor: str
-    suffix: str
-    steps: int
-    line: bytes
-    returns: bool = False
+    __slots__ = ("due_ns", "line", "returns", "steps", "suffix", "visit", "visitor")
+
+    def __init__(
+        self, due_ns: int, visit: str, visitor: str, suffix: str, steps: int, line: bytes, returns: bool = False
+    ) -> None:
+        self.due_ns = due_ns
+        self.visit = visit
+        self.visitor = visitor
+        self.suffix = suffix
+        self.steps = steps
+        self.line = line
+        self.returns = returns
 
     @property
     def name(self) -> str:
         """The visit's id in this run."""
         return self.visit + self.suffix
-
-
-_decode_head = msgspec.json.Decoder(VisitHead).decode
 
 
 def _copies(visitor: str, amplify: float) -> int:
@@ -118,8 +110,9 @@ def _identify(
         last_ns = 0
         count = 0
         for line in read_lines():
-            head = _decode_head(line)
-            at_ns = round_start_ns + round(seconds_to_ns(head.at) / speed)
+            head = decode_head(line)
+            at_ns = seconds_to_ns(head.at)
+            at_ns = round_start_ns + (at_ns if speed == 1.0 else round(at_ns / speed))
             last_ns = max(last_ns, at_ns)
             count += 1
             if amplify == 1 and not pending:

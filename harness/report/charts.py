@@ -97,7 +97,8 @@ def percentile_curve(histogram: Histogram) -> list[tuple[float, float]]:
     while tail > 1 / max(histogram.count, 1):
         quantiles += [1 - tail, 1 - tail * 0.7, 1 - tail * 0.5, 1 - tail * 0.3]
         tail /= 5
-    values = ((q, histogram.quantile(q)) for q in sorted({round(q, 9) for q in quantiles}))
+    quantiles = sorted({round(q, 9) for q in quantiles})
+    values = zip(quantiles, histogram.quantiles(quantiles), strict=True)
     # The axis is logarithmic, so nothing may stand at zero: less than a microsecond is drawn as one.
     return [(q, max(value_ns, NS_PER_US) / NS_PER_MS) for q, value_ns in values if value_ns is not None]
 

@@ -74,22 +74,13 @@ def read_lines(
     number = 0
     try:
         with _open(source) as stream:
-            while line := stream.readline(longest):
-                number += 1
-                if tap is not None:
-                    tap(line)
-                if len(line) == longest and not line.endswith(b"\n"):
-                    _discard_line(stream, tap)
-                    bad.add(TraceError(f"{name}:{number}: the line is longer than {longest >> 20} MiB"))
-                    continue
-                if b"\0" in line:
-                    bad.add(TraceError(f"{name}:{number}: the line holds a NUL byte: not a text file, or damaged"))
-                    continue
-                if encoding == "utf-8" and not line.isascii() and (position := _not_utf8(line)) is not None:
-                    bad.add(TraceError(f"{name}:{number}: byte {position + 1} is not UTF-8: save the file as UTF-8"))
-                    continue
-                if not line.isspace():
-                    yield number, line.rstrip(b"\r\n")
+            for lines, sound in _line_groups(stream, tap, longest):
+                for line in lines:
+                    number += 1
+                    if not sound and (problem := _problem(line, encoding, longest)):
+                        bad.add(TraceError(f"{name}:{number}: {problem}"))
+                    elif line and not line.isspace():
+                        yield number, line
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise TraceError(_unreadable(name, number, error)) from error
 
@@ -168,13 +159,45 @@ class _ZstdStream(io.RawIOBase):
         return b"".join(parts)
 
 
-def _discard_line(stream: io.BufferedReader, tap: Callable[[bytes], object] | None) -> None:
-    """Read on to the end of a line that is too long, without holding it."""
-    while rest := stream.readline(_CHUNK_BYTES):
+def _line_groups(
+    stream: io.BufferedReader, tap: Callable[[bytes], object] | None, longest: int
+) -> Iterator[tuple[list[bytes], bool]]:
+    """Lines without their ends, as many as one read brought, and whether all are plain ASCII of a length allowed.
+
+    Of a line that is too long only its beginning is held, `longest` bytes of it.
+    """
+    rest = b""
+    while chunk := stream.read1(_CHUNK_BYTES):
         if tap is not None:
-            tap(rest)
-        if rest.endswith(b"\n"):
-            return
+            tap(chunk)
+        *lines, last = chunk.split(b"\n")
+        if lines:
+            sound = longest > _CHUNK_BYTES and chunk.isascii() and b"\0" not in chunk
+            if rest:
+                yield [_line(rest + lines[0], longest)], False
+                del lines[0]
+            yield lines if sound and b"\r" not in chunk else [_line(line, longest) for line in lines], sound
+            rest = last
+        elif len(rest) < longest:
+            rest = rest + last
+    if rest:
+        yield [_line(rest, longest)], False
+
+
+def _line(line: bytes, longest: int) -> bytes:
+    """A line as it is handed on: one that is too long keeps its length, and shows it."""
+    return line.rstrip(b"\r") if len(line) < longest else line[:longest]
+
+
+def _problem(line: bytes, encoding: str, longest: int) -> str:
+    """Why a line cannot be used; empty when it can."""
+    if len(line) >= longest:
+        return f"the line is longer than {longest >> 20} MiB"
+    if b"\0" in line:
+        return "the line holds a NUL byte: not a text file, or damaged"
+    if encoding == "utf-8" and not line.isascii() and (position := _not_utf8(line)) is not None:
+        return f"byte {position + 1} is not UTF-8: save the file as UTF-8"
+    return ""
 
 
 def _not_utf8(line: bytes) -> int | None:

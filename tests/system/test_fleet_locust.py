@@ -77,16 +77,16 @@ life.Life._on_over = fragile
 """
 
 RAISE_IN_THE_MASTER = """
-from harness.fleet import dealer
+from harness.measure import ledger
 
-settled = dealer.Dealer.settled
+settle = ledger.Ledger.settle
 
-def fragile(self, incarnation, ends, steps):
-    if sum(map(len, ends.values())):
+def fragile(self, worker, visits, steps):
+    if sum(visits.values()):
         raise RuntimeError("a bad day")
-    return settled(self, incarnation, ends, steps)
+    return settle(self, worker, visits, steps)
 
-dealer.Dealer.settled = fragile
+ledger.Ledger.settle = fragile
 """
 
 
