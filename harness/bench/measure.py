@@ -48,7 +48,7 @@ class Extent:
 FULL = Extent(
     connections=(1, 50, 500, 2_000),
     rounds=3,
-    more_visits={"harness": 30_000, "engine": 30_000, "fast_http_user": 8_000, "http_user": 2_500},
+    more_visits={"harness": 90_000, "engine": 30_000, "fast_http_user": 8_000, "http_user": 2_500},
     wrk_s=3,
     lag_s=15,
     lag_shares=(0.125, 0.25, 0.5),
