@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "worker": ("harness.cli.worker", "Join a run on another machine."),
     "sim": ("harness.cli.sim", "The practice target: a LivePerson-like engagement service."),
     "trace": ("harness.cli.trace", "Import, validate and look at traces."),
+    "plan": ("harness.cli.plan", "A dry run in virtual time: what a run will ask for."),
     "check": ("harness.cli.check", "Judge a stored run again; sends nothing."),
     "compare": ("harness.cli.compare", "Compare two runs: has anything become worse?"),
     "nightly": ("harness.cli.nightly", "Run, judge against history, report: one command for CI."),

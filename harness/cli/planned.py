@@ -12,18 +12,19 @@ from harness.trace.codec import open_trace
 from harness.trace.lines import BadLines
 
 
-def planned_visits(config: RunConfig, *, checked: bool = True) -> Iterator[PlannedVisit]:
+def planned_visits(config: RunConfig, unchecked: BadLines | None = None) -> Iterator[PlannedVisit]:
     """The visits that a run of this configuration plays, in order of their due time.
 
-    `checked` says that the trace was read through before and that bad lines matter only where they are skipped.
-    Otherwise each line is judged as it comes (its requests only as to being JSON): raises `TraceError` on the way.
+    The trace was read through before, so bad lines matter only where they are skipped. Unless `unchecked` is given:
+    then each line is judged as it comes (its requests only as to being JSON), and `unchecked` gets the bad ones.
     """
 
     def lines() -> Iterator[bytes]:
-        if checked and config.on_bad_line == "fail":
-            return (raw for _, raw in open_trace(config.trace)[1])
-        validation = Validation(config.trace, BadLines(config.on_bad_line), requests=checked)
-        return (read.raw for read, _ in validation)
+        if unchecked is not None:
+            return (read.raw for read, _ in Validation(config.trace, unchecked, requests=False))
+        if config.on_bad_line == "skip":
+            return (read.raw for read, _ in Validation(config.trace, BadLines("skip")))
+        return (raw for _, raw in open_trace(config.trace)[1])
 
     return plan_visits(
         lines,

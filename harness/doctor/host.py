@@ -32,9 +32,15 @@ def descriptors(soft: int, hard: int) -> Finding:
     return Finding("descriptors", level, observed, "" if level == "ok" else advice)
 
 
+def local_ports(root: Path = ROOT) -> tuple[int, int]:
+    """The first and the last port that the kernel gives to outgoing connections."""
+    low, high = (int(word) for word in _read(root, "proc/sys/net/ipv4/ip_local_port_range", "32768 60999").split())
+    return low, high
+
+
 def ports(root: Path = ROOT) -> Finding:
     """Local ports, and what TIME_WAIT leaves of them a second for one target address (house: trap of ports)."""
-    low, high = _port_range(root)
+    low, high = local_ports(root)
     count = high - low + 1
     rate = count // _TIME_WAIT_S
     observed = f"{low}-{high}: {count:,}; {rate} new connections/s to one target address off this machine"
@@ -45,13 +51,8 @@ def ports(root: Path = ROOT) -> Finding:
 
 def connections_hz(root: Path = ROOT) -> float:
     """How many new connections a second one address of this machine can keep up to one target address elsewhere."""
-    low, high = _port_range(root)
+    low, high = local_ports(root)
     return (high - low + 1) / _TIME_WAIT_S
-
-
-def _port_range(root: Path) -> tuple[int, int]:
-    low, high = _read(root, "proc/sys/net/ipv4/ip_local_port_range", "32768 60999").split()
-    return int(low), int(high)
 
 
 def backlog(root: Path = ROOT) -> Finding:

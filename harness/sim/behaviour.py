@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from math import pi, sin
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-
+from harness.record import Record
 from harness.sim import replies
 from harness.sim.acquaintance import BAD_SID, BAD_VID, GOOD, acquaintance
 from harness.sim.forms import known_version, well_formed_account, well_formed_id
@@ -32,7 +31,7 @@ TEXT_TYPE = b"Content-Type: text/plain;charset=UTF-8\r\n"
 JSON_TYPE = b"Content-Type: application/json;charset=UTF-8\r\n"
 
 
-class Decision(msgspec.Struct, gc=False):
+class Decision(Record):
     """What to do with a call: answer `delay_ns` after its arrival, or spoil it (`fault`) by a reset or a hang.
 
     `outcome` is the name of a `visitor.records.Result`, or `hang`; `met` says what the ids of the call turned out to
@@ -40,16 +39,31 @@ class Decision(msgspec.Struct, gc=False):
     `sid` are those of the reply; `retry_after_s` is what its Retry-After asks for, 0 without one.
     """
 
-    outcome: str
-    delay_ns: int
-    http_status: int
-    body: bytes = b""
-    headers: bytes = JSON_TYPE
-    fault: Literal["", "reset", "hang"] = ""
-    vid: str | None = None
-    sid: str | None = None
-    met: str = ""
-    retry_after_s: int = 0
+    __slots__ = ("body", "delay_ns", "fault", "headers", "http_status", "met", "outcome", "retry_after_s", "sid", "vid")
+
+    def __init__(
+        self,
+        outcome: str,
+        delay_ns: int,
+        http_status: int,
+        body: bytes = b"",
+        headers: bytes = JSON_TYPE,
+        fault: str = "",
+        vid: str | None = None,
+        sid: str | None = None,
+        met: str = "",
+        retry_after_s: int = 0,
+    ) -> None:
+        self.outcome = outcome
+        self.delay_ns = delay_ns
+        self.http_status = http_status
+        self.body = body
+        self.headers = headers
+        self.fault = fault
+        self.vid = vid
+        self.sid = sid
+        self.met = met
+        self.retry_after_s = retry_after_s
 
 
 class Behaviour:

@@ -12,29 +12,54 @@ from base64 import urlsafe_b64encode
 from binascii import b2a_base64
 from hashlib import blake2b
 
-import msgspec
+from harness.record import Record
 
 _EIGHT = struct.Struct(">8Q")
 _TWO = struct.Struct(">2Q")
 _UNIT = 2.0**-53
 
 
-class Draws(msgspec.Struct, gc=False, frozen=True):
+class Draws(Record):
     """One call's randomness: eight times 64 bits, each for one purpose."""
 
-    fault_bits: int
-    service_bits: int
-    available_bits: int
-    page_bits: int
-    visit_bits: int
-    sid_high_bits: int
-    sid_low_bits: int
-    vid_bits: int
+    __slots__ = (
+        "available_bits",
+        "fault_bits",
+        "page_bits",
+        "service_bits",
+        "sid_high_bits",
+        "sid_low_bits",
+        "vid_bits",
+        "visit_bits",
+    )
+
+    def __init__(
+        self,
+        fault_bits: int,
+        service_bits: int,
+        available_bits: int,
+        page_bits: int,
+        visit_bits: int,
+        sid_high_bits: int,
+        sid_low_bits: int,
+        vid_bits: int,
+    ) -> None:
+        self.fault_bits = fault_bits
+        self.service_bits = service_bits
+        self.available_bits = available_bits
+        self.page_bits = page_bits
+        self.visit_bits = visit_bits
+        self.sid_high_bits = sid_high_bits
+        self.sid_low_bits = sid_low_bits
+        self.vid_bits = vid_bits
 
 
 def draw(seed: int, entity: str, counter: int) -> Draws:
     """The draws of call number `counter` of `entity`."""
-    return Draws(*_EIGHT.unpack(blake2b(f"{seed}/{entity}/{counter}".encode()).digest()))
+    fault, service, available, page, visit, sid_high, sid_low, vid = _EIGHT.unpack(
+        blake2b(f"{seed}/{entity}/{counter}".encode()).digest()
+    )
+    return Draws(fault, service, available, page, visit, sid_high, sid_low, vid)
 
 
 def unit(bits: int) -> float:

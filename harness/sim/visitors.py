@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import heapq
 
-import msgspec
-
+from harness.record import Record
 from harness.sim.scenario import Sessions
 
 # Ended sids that a visitor is still known by, to tell "expired" from "never issued".
@@ -19,32 +18,45 @@ _ENDED_KEPT = 4
 _WORTH_CLEARING = 1_000
 
 
-class Session(msgspec.Struct, gc=False):
+class Session(Record):
     """One server-side session: `asked` counts the visit's engagement calls, `calls` all calls of this session.
 
     `offer` is the ordinal of the engagement on offer (its contextId), 0 before the first.
     """
 
-    sid: str
-    vid: str
-    began_ns: int
-    last_ns: int
-    patience: int
-    asked: int = 0
-    calls: int = 0
-    offer: int = 0
-    offered_ns: int = 0
-    page_id: str = ""
+    __slots__ = ("asked", "began_ns", "calls", "last_ns", "offer", "offered_ns", "page_id", "patience", "sid", "vid")
+
+    def __init__(
+        self,
+        sid: str,
+        vid: str,
+        began_ns: int,
+        patience: int,
+    ) -> None:
+        self.sid = sid
+        self.vid = vid
+        self.began_ns = began_ns
+        self.patience = patience
+        self.last_ns = began_ns
+        self.asked = self.calls = self.offer = self.offered_ns = 0
+        self.page_id = ""
 
 
-class Visitor(msgspec.Struct):
+class Visitor(Record):
     """One device: its live sessions by sid, its last ended sids, and its number of calls."""
 
-    vid: str
-    last_ns: int
-    calls: int = 0
-    sessions: dict[str, Session] = {}
-    ended: tuple[str, ...] = ()
+    __slots__ = ("calls", "ended", "last_ns", "sessions", "vid")
+
+    def __init__(
+        self,
+        vid: str,
+        last_ns: int,
+    ) -> None:
+        self.vid = vid
+        self.last_ns = last_ns
+        self.calls = 0
+        self.sessions: dict[str, Session] = {}
+        self.ended: tuple[str, ...] = ()
 
 
 class Account:
@@ -67,7 +79,7 @@ class Account:
 
     def add_session(self, visitor: Visitor, sid: str, patience: int, now_ns: int) -> Session:
         """A new session of `visitor`; its first `patience` engagement calls come back not available."""
-        session = self.sessions[sid] = visitor.sessions[sid] = Session(sid, visitor.vid, now_ns, now_ns, patience)
+        session = self.sessions[sid] = visitor.sessions[sid] = Session(sid, visitor.vid, now_ns, patience)
         heapq.heappush(self._forget, (self._ends_ns(session), visitor.vid, sid))
         return session
 

@@ -6,7 +6,7 @@ import re
 from typing import Literal
 from urllib.parse import unquote
 
-import msgspec
+from harness.record import Record
 
 Op = Literal["get_engagement", "update"]
 
@@ -19,15 +19,26 @@ _TARGET = re.compile(
 _OPS: dict[bytes, Op] = {b"POST": "get_engagement", b"PUT": "update"}
 
 
-class Call(msgspec.Struct, gc=False):
+class Call(Record):
     """One engagement call as it arrived: ids are None when absent, `attempt` is X-Harness-Attempt or empty."""
 
-    op: Op
-    account: str
-    vid: str | None = None
-    sid: str | None = None
-    version: str | None = None
-    attempt: str = ""
+    __slots__ = ("account", "attempt", "op", "sid", "version", "vid")
+
+    def __init__(
+        self,
+        op: Op,
+        account: str,
+        vid: str | None = None,
+        sid: str | None = None,
+        version: str | None = None,
+        attempt: str = "",
+    ) -> None:
+        self.op: Op = op
+        self.account = account
+        self.vid = vid
+        self.sid = sid
+        self.version = version
+        self.attempt = attempt
 
 
 def route(method: bytes, target: bytes, attempt: str = "") -> Call | None:

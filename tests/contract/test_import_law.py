@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "recorder": {"trace", "wire", "config"},
     "engine": {"visitor", "wire", "config", "trace.model"},
     "fleet": {"engine", "measure", "plan", "visitor", "config", "wire", "trace.model"},
-    "capacity": {"judge", "measure", "plan"},
+    "capacity": {"judge", "measure", "plan", "config", "sim", "visitor.retry"},
     "export": {"measure"},
     "dashboards": {"export", "judge"},
     "report": {"judge", "measure"},

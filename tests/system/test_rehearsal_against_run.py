@@ -7,16 +7,15 @@ from collections import Counter
 from pathlib import Path
 
 from harness.config.model import RunConfig
-from harness.measure.recorder import Recorder
+from harness.fleet.telling import TellingRecorder
 from harness.plan.arrivals import parse_arrivals
 from harness.plan.schedule import plan_visits
-from harness.sim.behaviour import Behaviour, Decision
+from harness.sim.behaviour import Behaviour
 from harness.sim.rehearsal import rehearse
-from harness.sim.scenario import Scenario
 from harness.sim.scenario_file import load_scenario
 from harness.testing import running_simulator
 from harness.trace.codec import open_trace
-from harness.wire.route import Call
+from harness.visitor.records import Attempt
 from tests.system.harness_run import ACCOUNT, run_to_end
 
 # Ids of all kinds, retries with and without ids, renewals; nothing that depends on which moment it is.
@@ -36,21 +35,17 @@ max_calls = 4
 kind = "internal"
 ratio = 0.05
 """
-# Of a line of the log: which call it was, the ids it carried, and what it was answered.
-FIELDS = ("attempt", "op", "vid_in", "sid_in", "outcome", "vid", "sid")
-
-
-class Written(Behaviour):
-    """The model, writing down each call as the simulator's log does."""
-
-    def __init__(self, scenario: Scenario, seed: int) -> None:
-        super().__init__(scenario, seed)
-        self.lines: Counter[tuple[object, ...]] = Counter()
-
-    def handle(self, now_ns: int, call: Call, body: bytes) -> Decision:
-        decision = super().handle(now_ns, call, body)
-        self.lines[call.attempt, call.op, call.vid, call.sid, decision.outcome, decision.vid, decision.sid] += 1
-        return decision
+# What of the truth depends on the calls alone, not on how long anything took.
+FACTS = (
+    "attempts",
+    "visitors_issued",
+    "sessions_issued",
+    "renewals",
+    "unknown_ids",
+    "chain",
+    "ids_seen",
+    "impressions",
+)
 
 
 def _trace(path: Path) -> Path:
@@ -75,23 +70,29 @@ def _trace(path: Path) -> Path:
 
 
 def test_a_rehearsal_makes_the_very_calls_of_a_real_run(tmp_path: Path) -> None:
-    """Every attempt by id (visit, step, number), operation, ids sent and what it was answered: equal, one by one."""
+    """Every attempt by id (visit, step, number), operation and answer, and all that the ids turned out to be: equal."""
     trace = _trace(tmp_path / "trace.jsonl")
     scenario = tmp_path / "scenario.toml"
     scenario.write_text(SCENARIO)
     log = tmp_path / "sim.log"
     with running_simulator(scenario, seed=1, log=log) as simulator:
         finished = run_to_end(trace, simulator.url, "--seed", "1", scratch=tmp_path, timeout_s=60)
+        truth = simulator.truth()
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    real = Counter(tuple(line[field] for field in FIELDS) for line in lines)
+    real = Counter((line["attempt"], line["op"], line["outcome"]) for line in lines)
 
     config = RunConfig(run_id="r", trace=str(trace), account=ACCOUNT, seed=1)
-    behaviour = Written(load_scenario(str(scenario)), 1)
-    recorder = Recorder()
+    behaviour = Behaviour(load_scenario(str(scenario)), 1)
+    made: list[Attempt] = []
+    recorder = TellingRecorder([lambda attempts, _t0_ns: made.extend(attempts)], closed=False)
     visits = plan_visits(lambda: (raw for _, raw in open_trace(trace)[1]), parse_arrivals("recorded"), seed=1)
     rehearse(visits, behaviour, config, recorder)
+    recorder.tell(0)
 
-    assert behaviour.lines == real, finished.explain()
+    seen = Counter((f"{each.visit}/{each.step}/{each.number}", each.op, each.result.name) for each in made)
+    assert seen == real, finished.explain()
+    known = json.loads(json.dumps(behaviour.truth.to_obj()))
+    assert {name: known[name] for name in FACTS} == {name: truth[name] for name in FACTS}
     summary, whole = finished.summary, recorder.take()
     assert {name: n for name, n in summary["attempts"]["by_result"].items() if n} == whole.by_last("attempts")
     assert {name: n for name, n in summary["steps"].items() if n and name != "planned"} == whole.by_last("steps")

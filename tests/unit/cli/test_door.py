@@ -62,7 +62,10 @@ def test_a_bug_of_ours_keeps_its_traceback_in_a_file(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["runn"], "there is no command 'runn': use one of demo, run, worker, sim, trace, check, compare, nightly"),
+        (
+            ["runn"],
+            "there is no command 'runn': use one of demo, run, worker, sim, trace, plan, check, compare, nightly",
+        ),
         (["--frob"], "No such option"),
         (["check", "--slo"], "requires an argument"),
         (["run", "a", "b"], "unexpected extra argument"),
