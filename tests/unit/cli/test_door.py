@@ -64,7 +64,7 @@ def test_a_bug_of_ours_keeps_its_traceback_in_a_file(
     [
         (
             ["runn"],
-            "there is no command 'runn': use one of demo, run, worker, sim, trace, plan, check, compare, nightly",
+            "there is no command 'runn': use one of demo, run, worker, sim, trace, plan, check",
         ),
         (["--frob"], "No such option"),
         (["check", "--slo"], "requires an argument"),
