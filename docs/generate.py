@@ -217,7 +217,7 @@ def label_values(label: str, found: Iterable[str]) -> str:
         "slo": "the threshold as it was written",
         "le": "seconds",
         "bound": "`at_least`: the highest rate that held every threshold, no lower one being broken; `below`: the "
-        "lowest that was broken",
+        "lowest that was broken; `estimate`: what a search confirmed",
         "parameter": "`lambda` in 1/s, `sigma`, `kappa`; `knee` (attempts in flight) and `peak` (1/s) where the steps "
         "reach them",
         "run_id": "of `manifest.json`",

@@ -262,8 +262,13 @@ def _invalid_at(steps: Sequence[Step], rate_hz: float) -> int:
 
 
 def _over_budget(plan: SearchPlan, steps: Sequence[Step]) -> bool:
-    """Whether another step, as long as one can be, would go over the budget."""
-    return sum(step.took_s for step in steps) + plan.settle_s + plan.hold_s > plan.budget_s
+    """Whether another step, as long as one can be, would go over the budget.
+
+    What a step takes beside settling and holding (processes, drain, cool-down) is what it took at most until now.
+    """
+    beside_s = max((step.took_s - plan.settle_s - step.seconds for step in steps), default=0.0)
+    spent_s = sum(step.took_s for step in steps)
+    return spent_s + plan.settle_s + plan.hold_s + max(beside_s, 0.0) > plan.budget_s
 
 
 def _rested(steps: Sequence[Step]) -> bool:

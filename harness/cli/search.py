@@ -113,7 +113,15 @@ class _Search:
     ) -> None:
         self._people = people
         self._request = request
-        settled.values |= {"arrivals": f"{request.process}:{request.start_hz}/s", "out_dir": None}
+        if settled.values["bind"] is not None:
+            raise UsageError(
+                f"{settled.origins['bind']}: a search starts all its workers itself, step by step: leave it out"
+            )
+        # What a profile says about the load of a run is not about a step; how visitors behave is.
+        settled.values |= {
+            "arrivals": f"{request.process}:{request.start_hz}/s", "duration_ns": None, "warmup_ns": 0, "loop": 1,
+            "limit_visits": None, "speed": 1.0, "warp_think": False, "out_dir": None, "web": False,
+        }  # fmt: skip
         config = run_config(settled)
         self._thresholds: list[Threshold] = parse_thresholds(config.thresholds)
         criteria = criteria_of(self._thresholds)
@@ -143,9 +151,14 @@ class _Search:
             self._say(f"simulator at {url}")
             config = msgspec.structs.replace(config, target=url)
         self._runs = StepRuns(
-            config, self.plan, criteria, process=request.process, visits=shape.visits, people=people or sys.stderr,
+            config,
+            self.plan,
+            criteria,
+            process=request.process,
+            visits=max(1, round(shape.visits * config.amplify)),
+            people=people or sys.stderr,
             tick=self._tick,
-        )  # fmt: skip
+        )
         save_search(self.out, self._state)
 
     # Before the first step

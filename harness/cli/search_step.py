@@ -60,7 +60,7 @@ class StepRuns:
         people: TextIO,
         tick: Callable[[], None],
     ) -> None:
-        """`visits` is how many the trace holds: it is played again where a step needs more; `tick` is called often."""
+        """`visits` is how many the trace brings: it is played again where a step needs more; `tick` is called often."""
         self._config = config
         self._plan = plan
         self._criteria = criteria

@@ -1,0 +1,238 @@
+"""A capacity search finds a capacity that is known in closed form, and the law's intervals hold what they should."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from math import exp, factorial
+from pathlib import Path
+from random import Random
+from statistics import mean
+from typing import Any
+
+from harness.bench.children import fast_server
+from harness.capacity.law import fit_law
+from harness.capacity.search import SearchPlan
+from harness.capacity.usl import Usl
+from harness.sim.scenario import PRESETS
+from harness.units import NS_PER_S
+from tests.prove.evidence import store
+from tests.prove.test_prove_invalid import SPIN, workers_of
+from tests.prove.virtual_search import VirtualSearch
+from tests.system.harness_run import Command, get_engagement, wait_until, write_trace
+from tests.unit.capacity.law_data import law_points
+
+QUANTILE, LIMIT_MS = 0.95, 200
+SLO = f"p95(response_time) < {LIMIT_MS}ms"
+SEEDS = range(1, 1 + int(os.environ.get("PROVE_CAPACITY_SEEDS", "20")))
+HOLD_S = int(os.environ.get("PROVE_CAPACITY_HOLD_S", "120"))
+REAL_SEEDS = range(1, 1 + int(os.environ.get("PROVE_CAPACITY_REAL", "3")))
+REAL_HOLD_S, REAL_SETTLE_S = 30, 3
+DATA_SETS = int(os.environ.get("PROVE_CAPACITY_DATA_SETS", "100"))
+
+
+def knee_capacity_hz() -> float:
+    """The rate at which exactly 5 % of the knee preset's calls take longer than 200 ms, in closed form.
+
+    M/M/8: a call waits with Erlang C's probability, exponentially with the spare rate, and is then served for an
+    exponential 40 ms: its sojourn is a mixture of an exponential and a hypoexponential time.
+    """
+    service = PRESETS["knee"].service
+    assert (service.distribution, service.slots) == ("exponential", 8)
+    slots, served_hz, limit_s = 8, NS_PER_S / service.mean_ns, LIMIT_MS / 1000
+
+    def slower(rate_hz: float) -> float:
+        load = rate_hz / served_hz
+        last = load**slots / factorial(slots) * slots / (slots - load)
+        waits = last / (sum(load**k / factorial(k) for k in range(slots)) + last)
+        spare_hz = slots * served_hz - rate_hz
+        waited_and_served = (spare_hz * exp(-served_hz * limit_s) - served_hz * exp(-spare_hz * limit_s)) / (
+            spare_hz - served_hz
+        )
+        return (1 - waits) * exp(-served_hz * limit_s) + waits * waited_and_served
+
+    low, high = 1.0, slots * served_hz - 1e-9
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slower(middle) < 1 - QUANTILE else (low, middle)
+    return low
+
+
+def calls(path: Path, visits: int = 5000) -> Path:
+    """A trace of visits of one call each: what arrives at the service is then as Poisson as the visits are."""
+    write_trace(path, ([get_engagement(identity="fresh")] for _ in range(visits)), 100)
+    return path
+
+
+def test_virtual_searches_find_the_knee(tmp_path: Path) -> None:
+    """Twenty seeds in virtual time: within 5 % of the closed form, its interval holds it in 90 %, at most 15 holds."""
+    trace, border, seen = calls(tmp_path / "trace.jsonl"), knee_capacity_hz(), []
+    plan = SearchPlan(start_hz=20, max_hz=2000, settle_s=HOLD_S // 10, hold_s=HOLD_S, budget_s=16 * HOLD_S)
+    for seed in SEEDS:
+        found, steps = VirtualSearch(trace, "knee", [SLO], plan, seed).run()
+        assert found.bound == "estimate", found
+        assert found.max_rate_hz is not None
+        assert found.ci95 is not None
+        assert found.ci95[1] is not None
+        assert found.limiting_slo == SLO
+        longest_s = max(step.took_s for step in steps)
+        seen.append(
+            {
+                "seed": seed,
+                "max_rate_hz": found.max_rate_hz,
+                "off_ratio": round(found.max_rate_hz / border - 1, 4),
+                "ci95": found.ci95,
+                "held": found.ci95[0] <= border <= found.ci95[1],
+                "steps": len(steps),
+                "time_in_longest_steps": round(sum(step.took_s for step in steps) / longest_s, 2),
+            }
+        )
+    figures = {
+        "closed_form_hz": round(border, 3),
+        "hold_s": HOLD_S,
+        "worst_off_ratio": max(abs(each["off_ratio"]) for each in seen),
+        "mean_off_ratio": round(mean(each["off_ratio"] for each in seen), 4),
+        "intervals_that_hold_it": mean(each["held"] for each in seen),
+        "longest_search_in_steps": max(each["time_in_longest_steps"] for each in seen),
+        "searches": seen,
+    }
+    store("capacity-virtual", test_virtual_searches_find_the_knee.__doc__ or "", figures, seeds=list(SEEDS))
+    assert figures["worst_off_ratio"] <= 0.05, figures
+    assert figures["intervals_that_hold_it"] >= 0.9, figures
+    assert figures["longest_search_in_steps"] <= 15, figures
+
+
+def test_real_searches_find_the_knee(tmp_path: Path) -> None:
+    """Three searches by real runs against the simulator: within 8 % of the closed form, at most 15 holds."""
+    trace, border, seen = calls(tmp_path / "trace.jsonl"), knee_capacity_hz(), []
+    for seed in REAL_SEEDS:
+        out = tmp_path / f"search-{seed}"
+        times = ["--hold", f"{REAL_HOLD_S}s", "--settle", f"{REAL_SETTLE_S}s", "--budget", "12m"]
+        rates = ["--start", "20/s", "--max", "2000/s", "--threshold", SLO, "--seed", str(seed)]
+        where = ["--target", "sim:knee", "--connections", "pooled", "--metrics", "off", "--out", str(out), "--json"]
+        command = Command(
+            "capacity", "search", str(trace), *rates, *times, *where, scratch=tmp_path / f"scratch-{seed}", out=out
+        )
+        finished = command.wait(900)
+        assert finished.exit_code == 0, finished.explain()
+        result = json.loads(finished.stdout)
+        assert result["bound"] == "estimate", finished.explain()
+        took_s = [step["took_s"] for step in result["steps"]]
+        seen.append(
+            {
+                "seed": seed,
+                "max_rate_hz": result["max_rate_hz"],
+                "off_ratio": round(result["max_rate_hz"] / border - 1, 4),
+                "ci95": result["ci95"],
+                "held": result["ci95"][0] <= border <= result["ci95"][1],
+                "steps": [(step["rate_hz"], step["verdict"], step["took_s"]) for step in result["steps"]],
+                "took_s": round(sum(took_s), 1),
+                "time_in_longest_steps": round(sum(took_s) / max(took_s), 2),
+            }
+        )
+    figures = {"closed_form_hz": round(border, 3), "hold_s": REAL_HOLD_S, "searches": seen}
+    store("capacity-real", test_real_searches_find_the_knee.__doc__ or "", figures, seeds=list(REAL_SEEDS))
+    assert max(abs(each["off_ratio"]) for each in seen) <= 0.08, seen
+    assert max(each["time_in_longest_steps"] for each in seen) <= 15, seen
+
+
+LAWS = [(0.02, 0.0005), (0.05, 0.001), (0.15, 0.0004), (0.1, 0.004)]
+REACHING = (1, 2, 4, 8, 16, 24, 32, 48, 64, 80)
+
+
+def test_the_laws_intervals_hold_its_truth() -> None:
+    """Four laws, a hundred data sets each: sigma and kappa lie in their intervals in 90 % of each law's sets."""
+    rows = []
+    for sigma, kappa in LAWS:
+        truth, held = Usl(lambda_hz=100.0, sigma=sigma, kappa=kappa, reach=0), [0, 0]
+        for seed in range(DATA_SETS):
+            law = fit_law(law_points(truth, REACHING, Random(f"{sigma}/{kappa}/{seed}")), Random(seed))
+            assert law is not None
+            held[0] += law.sigma_ci95[0] <= sigma <= law.sigma_ci95[1]
+            held[1] += law.kappa_ci95[0] <= kappa <= law.kappa_ci95[1]
+        rows.append({"sigma": sigma, "kappa": kappa, "sigma_held": held[0], "kappa_held": held[1], "of": DATA_SETS})
+    promise = test_the_laws_intervals_hold_its_truth.__doc__ or ""
+    store("capacity-law", promise, rows, seeds=list(range(DATA_SETS)))
+    assert min(min(row["sigma_held"], row["kappa_held"]) for row in rows) >= 0.9 * DATA_SETS, rows
+
+
+def test_before_the_knee_there_is_no_peak() -> None:
+    """Four laws, a hundred data sets each that stop at a quarter of the knee: a peak is told in none."""
+    rows = []
+    for sigma, kappa in LAWS:
+        truth = Usl(lambda_hz=100.0, sigma=sigma, kappa=kappa, reach=0)
+        knee = ((1 - sigma) / kappa) ** 0.5
+        told = 0
+        for seed in range(DATA_SETS):
+            concurrencies = [knee / 4 * part for part in (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)]
+            law = fit_law(law_points(truth, concurrencies, Random(f"{sigma}/{kappa}/{seed}")), Random(seed))
+            told += law is not None and law.peak_hz is not None
+        rows.append({"sigma": sigma, "kappa": kappa, "knee": round(knee, 1), "peaks_told": told, "of": DATA_SETS})
+    store("capacity-no-peak", test_before_the_knee_there_is_no_peak.__doc__ or "", rows, seeds=list(range(DATA_SETS)))
+    assert [row["peaks_told"] for row in rows] == [0] * len(rows), rows
+
+
+class Taxes:
+    """From `begin` on, keeps each worker of a search on one core, beside two processes that do nothing but use it."""
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._over = threading.Event()
+        self._core = {max(os.sched_getaffinity(0))}
+        self._spinning: list[subprocess.Popen[bytes]] = []
+        self._thread = threading.Thread(target=self._keep)
+
+    def begin(self) -> None:
+        """Starts the two, and watches for workers."""
+        for _ in range(2):
+            self._spinning.append(subprocess.Popen([sys.executable, "-c", SPIN]))
+            os.sched_setaffinity(self._spinning[-1].pid, self._core)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Ends them all."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for process in self._spinning:
+            process.kill()
+            process.wait()
+
+    def _keep(self) -> None:
+        while not self._over.wait(0.2):
+            for worker in workers_of(self._command):
+                try:
+                    os.sched_setaffinity(worker, self._core)
+                except ProcessLookupError:
+                    continue  # it ended meanwhile, as workers do at the end of a step
+
+
+def test_a_taxed_worker_makes_it_at_least(tmp_path: Path) -> None:
+    """Two hogs on the workers' core from the second step on: "at least" what held before, and the CPU as the reason."""
+    trace, out = calls(tmp_path / "trace.jsonl"), tmp_path / "search"
+    with fast_server() as server:
+        rates = ["--start", "300/s", "--max", "100000/s", "--threshold", "p99(response_time) < 30s"]
+        times = ["--hold", "6s", "--settle", "1s", "--budget", "5m", "--cooldown", "0s"]
+        where = ["--target", server.url, "--connections", "pooled", "--metrics", "off", "--out", str(out), "--json"]
+        command = Command("capacity", "search", str(trace), *rates, *times, *where, scratch=tmp_path / "run", out=out)
+        taxes = Taxes(command)
+        try:
+            state = out / "search.json"
+            wait_until(lambda: state.exists() and bool(json.loads(state.read_text())["steps"]), 90, "a finished step")
+            taxes.begin()
+            finished = command.wait(300)
+        finally:
+            taxes.end()
+            command.kill()
+    assert finished.exit_code == 0, finished.explain()
+    result: dict[str, Any] = json.loads(finished.stdout)
+    figures = {name: result[name] for name in ("max_rate_hz", "bound", "reason", "ci95")}
+    figures["steps"] = [(step["rate_hz"], step["verdict"], step["why"]) for step in result["steps"]]
+    store("capacity-taxed", test_a_taxed_worker_makes_it_at_least.__doc__ or "", figures, seeds=[1])
+    assert result["bound"] == "at_least", result
+    assert result["ci95"][1] is None
+    assert result["reason"].startswith("the generator was the limit at "), result["reason"]
+    assert "other processes took the CPU" in result["reason"], result["reason"]
