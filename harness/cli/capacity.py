@@ -66,7 +66,8 @@ def search(trace: str | None, **options: Any) -> int:
     Exit codes: 0 found, 3 already --start breaks a threshold, 5 the instrument does not hold at --start, 2, 6, 7 and
     130 as for a run; after Ctrl-C the same command goes on where it was.
     """
-    from harness.cli.search import Request, search_capacity
+    from harness.cli.search import search_capacity
+    from harness.cli.search_start import Request
     from harness.units import NS_PER_S, parse_duration_ns, parse_rate_hz
 
     own = {name: options.pop(name) for name in ("start", "most", "budget", "hold", "settle", "cooldown")}

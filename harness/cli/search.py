@@ -9,9 +9,7 @@ import json
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import ceil
 from pathlib import Path
 from time import monotonic
 from typing import Any, TextIO
@@ -20,56 +18,28 @@ from uuid import uuid4
 import msgspec
 
 import harness
-from harness.capacity.bounds import Shape, highest_rate, plan_times, shape_of
 from harness.capacity.criterion import criteria_of
 from harness.capacity.load_point import LoadPoint, load_point
-from harness.capacity.search import Found, SearchPlan, Step, Trial, conclude, next_trial
+from harness.capacity.search import Found, Step, Trial, conclude, next_trial
 from harness.capacity.steps import StepResult
 from harness.capacity.usl import fit_usl
 from harness.cli.capacity_report import write_reports
 from harness.cli.run import run_config
 from harness.cli.search_metrics import SearchMetrics
+from harness.cli.search_start import Request, look_at, open_search, planned
 from harness.cli.search_step import StepRuns
 from harness.cli.simulator import is_simulator, simulator
-from harness.cli.traces import check_trace, keep_stdin
+from harness.cli.traces import keep_stdin
 from harness.cli.verdict import near
-from harness.config.build import public_config
-from harness.config.guard import is_loopback
 from harness.config.model import RunConfig
 from harness.config.resolve import Settled
-from harness.doctor.host import connections_hz
-from harness.engine.endpoint import resolve_endpoint
 from harness.errors import ExitCode, UsageError
 from harness.judge.threshold import Threshold, parse_thresholds
 from harness.measure.slices import from_lines
 from harness.store.layout import default_run_name
-from harness.store.search_folder import SearchState, free_step_folder, load_search, save_search
+from harness.store.search_folder import free_step_folder, save_search
 from harness.store.stored_run import load_run
-from harness.trace.model import Visit
-from harness.trace.newsessions import new_sessions_s
 from harness.units import NS_PER_MS, NS_PER_S, format_rate
-
-# Of what makes a run these differ from step to step, or do not change what is searched for.
-_FREE = (
-    "run_id", "trace", "scenario", "arrivals", "duration_ns", "warmup_ns", "loop", "metrics", "linger_ns", "out_dir",
-    "labels", "web", "origins", "user_agent", "log_attempts",
-)  # fmt: skip
-_SHAPE_VISITS = 100_000
-
-
-@dataclass(frozen=True)
-class Request:
-    """What `harness capacity search` was asked for beside a run's settings; rates a second, times in seconds."""
-
-    start_hz: float
-    max_hz: float
-    budget_s: float
-    hold_s: float | None
-    settle_s: float | None
-    cooldown_s: float
-    process: str
-    out: Path | None
-    resume: bool
 
 
 def search_capacity(settled: Settled, request: Request, *, people: TextIO) -> int:
@@ -125,15 +95,16 @@ class _Search:
         config = run_config(settled)
         self._thresholds: list[Threshold] = parse_thresholds(config.thresholds)
         criteria = criteria_of(self._thresholds)
-        shape, digest = self._look_at(config)
+        shape, digest = look_at(config, self._say)
         self.out = request.out or Path("runs") / _name(config)
-        self._state = self._open(config, digest, shape)
+        self._state = open_search(self.out, request, config, digest, shape, self._say)
         self.steps = [msgspec.convert(step, Step) for step in self._state.steps]
         self._metrics_address, self._linger_s = config.metrics, config.linger_ns / NS_PER_S
         config = msgspec.structs.replace(config, trace_digest=digest, metrics=None)
         self._config = config
-        self.plan = self._planned(config, shape)
+        self.plan = planned(request, self._state, config, shape, self._say)
         self._state.plan = msgspec.to_builtins(self.plan)
+        self._measured: dict[str, LoadPoint | None] = {}
         self._metrics: SearchMetrics | None = None
         if self._metrics_address is not None:
             info = {
@@ -160,89 +131,6 @@ class _Search:
             tick=self._tick,
         )
         save_search(self.out, self._state)
-
-    # Before the first step
-
-    def _look_at(self, config: RunConfig) -> tuple[Shape, str]:
-        seen: list[tuple[int, int, float]] = []
-
-        def look(visit: Visit) -> None:
-            if len(seen) < _SHAPE_VISITS:
-                cap_s = float("inf") if config.max_think_ns is None else config.max_think_ns / NS_PER_S
-                stay_s = sum(min(step.think, cap_s) for step in visit.steps)
-                seen.append((len(visit.steps), sum(1 for _ in new_sessions_s(visit)), stay_s))
-
-        facts = check_trace(config.trace, config.on_bad_line, look)
-        for note in facts.notes:
-            self._say(note)
-        return msgspec.structs.replace(shape_of(seen), visits=facts.visits), facts.digest
-
-    def _open(self, config: RunConfig, digest: str, shape: Shape) -> SearchState:
-        request = self._request
-        options = {name: value for name, value in public_config(config).items() if name not in _FREE}
-        if not config.origins.get("user_agent", "default").startswith("default"):
-            options["user_agent"] = config.user_agent
-        options |= {"trace_digest": digest, "start_hz": request.start_hz, "process": request.process}
-        options |= {"max_hz": request.max_hz, "cooldown_s": request.cooldown_s}
-        for name in ("hold_s", "settle_s"):
-            if (value := getattr(request, name)) is not None:
-                options[name] = value
-        known = load_search(self.out)
-        if known is None:
-            if request.resume:
-                raise UsageError(f"there is no search to go on with in {near(self.out)}: leave out --resume")
-            if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-                raise UsageError(f"{near(self.out)} is not empty and holds no search: name another folder with --out")
-            settle_s, hold_s = plan_times(request.budget_s, request.hold_s, request.settle_s, shape.stay_s)
-            # Kept as they came to be: another budget must not change the steps of a search that goes on.
-            options |= {"hold_s": hold_s, "settle_s": settle_s}
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            return SearchState(started_at=now, options=json.loads(json.dumps(options)), plan={})
-        plain = json.loads(json.dumps(options))
-        differing = [
-            f"{name} was {known.options.get(name)!r} and is {value!r}"
-            for name, value in plain.items()
-            if known.options.get(name) != value
-        ]
-        if differing:
-            raise UsageError(
-                f"{near(self.out)} holds a search with other options: give the same, or another folder with --out",
-                differing,
-            )
-        self._say(f"going on with the search in {near(self.out)}: {len(known.steps)} finished step(s)")
-        return known
-
-    def _planned(self, config: RunConfig, shape: Shape) -> SearchPlan:
-        request, limits = self._request, config.limits
-        most_hz, why = highest_rate(
-            request.max_hz,
-            shape,
-            max_visits_per_s=limits.max_visits_per_s,
-            max_new_sessions_per_min=limits.max_new_sessions_per_min,
-            connections_hz=_connections_hz(config),
-            fresh=config.connections == "fresh",
-        )
-        if most_hz < request.start_hz:
-            raise UsageError(
-                f"--start {format_rate(request.start_hz)} is above what {why} allows: {format_rate(most_hz)}"
-            )
-        if why != "--max":
-            self._say(f"no more than {format_rate(most_hz)} will be tried: {why}")
-        options = self._state.options
-        plan = SearchPlan(
-            start_hz=request.start_hz,
-            max_hz=most_hz,
-            max_why=why,
-            settle_s=ceil(options["settle_s"]),
-            hold_s=ceil(options["hold_s"]),
-            budget_s=request.budget_s,
-        )
-        if plan.settle_s + plan.hold_s > plan.budget_s:
-            raise UsageError(
-                f"--budget {plan.budget_s:.0f}s is shorter than one step, {plan.settle_s} s to settle and "
-                f"{plan.hold_s} s held: give a longer one, or a shorter --hold and --settle"
-            )
-        return plan
 
     # Step by step
 
@@ -292,10 +180,13 @@ class _Search:
         return [point for step in self.steps if (point := self._point(step)) is not None]
 
     def _point(self, step: Step) -> LoadPoint | None:
-        stored = load_run(self.out / step.run)
-        if step.verdict == "invalid" or stored.summary is None:
-            return None
-        return load_point(stored.summary, from_lines(stored.slices()), self._thresholds, label=step.run)
+        if step.run not in self._measured:
+            stored = load_run(self.out / step.run)
+            point = None
+            if step.verdict != "invalid" and stored.summary is not None:
+                point = load_point(stored.summary, from_lines(stored.slices()), self._thresholds, label=step.run)
+            self._measured[step.run] = point
+        return self._measured[step.run]
 
     def _show(self, found: Found | None) -> None:
         if self._metrics is None:
@@ -331,16 +222,6 @@ class _Search:
 
 def _name(config: RunConfig) -> str:
     return default_run_name(datetime.now(UTC), f"capacity-{config.scenario}", config.run_id)
-
-
-def _connections_hz(config: RunConfig) -> float | None:
-    """New connections a second that this machine's ports allow to the target; None where they are no limit."""
-    if is_simulator(config.target) or config.connections == "pooled":
-        return None
-    addresses = resolve_endpoint(config).addresses
-    if all(is_loopback(str(address[0])) for _, address in addresses):
-        return None
-    return connections_hz() * max(1, len(config.source_addresses)) * len(addresses)
 
 
 def _line(step: Step) -> str:

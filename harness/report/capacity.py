@@ -161,6 +161,9 @@ def _curve_charts(result: Mapping[str, Any]) -> list[Chart]:
         Line(stat, colour, [point["latency_ms"].get(stat) for point in points], dash)
         for stat, colour, dash in (("p50", "green", ()), ("p95", "blue", (6, 4)), ("p99", "orange", (2, 3)))
     ]
+    lines = [line for line in lines if any(value is not None for value in line.values)]
+    if not lines:
+        return []
     return [
         Chart(
             key="load",
@@ -169,7 +172,7 @@ def _curve_charts(result: Mapping[str, Any]) -> list[Chart]:
             caption="A bend upwards is a queue. A percentile that falls on attempts without reply is left out.",
             unit="ms",
             x=[float(point["rate_hz"]) for point in points],
-            lines=[line for line in lines if any(value is not None for value in line.values)],
+            lines=lines,
             kind="load",
             across="visits/s",
         )

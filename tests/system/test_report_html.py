@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.report.capacity import render_capacity
 from harness.report.charts import CURVE_MEASURES, percentile_curve
 from harness.report.html import render_html
 from tests.system.browser import find_chromium, opened
+from tests.unit.report.capacity_result import capacity_result
 
 pytestmark = [pytest.mark.system, pytest.mark.chromium]
 
@@ -75,3 +77,15 @@ def test_a_console_error_would_be_noticed(chromium: str, tmp_path: Path) -> None
     policy = "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'\">"
     blocked.write_text(f"<!doctype html>{policy}<script>1</script>")
     assert "Content Security Policy" in " ".join(opened(chromium, blocked, tmp_path / "two")[1])
+
+
+def test_the_capacity_page_is_drawn_whole(chromium: str, tmp_path: Path) -> None:
+    """Its three charts in their place, no console message, and no hostile text became an element."""
+    path = tmp_path / "capacity.html"
+    path.write_text(render_capacity(capacity_result(), "made up"))
+    document, console = opened(chromium, path, tmp_path / "profile")
+    assert console == []
+    keys = re.findall(r'<div class="chart" id="chart-(\w+)"[^>]*><div class="uplot', document)
+    assert keys == ["used", "load", "law"]
+    assert document.count("<canvas") == len(keys)
+    assert "<img" not in document
