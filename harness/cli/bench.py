@@ -18,7 +18,7 @@ def bench(as_json: bool, quick: bool, rounds: int | None, connections: str | Non
     """Measure attempts per CPU-second, lag and memory, and print them beside those of stock Locust and wrk.
 
     All take turns on the same chained calls against a server of our own on 127.0.0.1. What could not be measured is
-    listed with its reason. Leave the machine alone meanwhile: about 15 minutes without --quick. Nothing passes or
+    listed with its reason. Leave the machine alone meanwhile: about 20 minutes without --quick. Nothing passes or
     fails; method: docs/bench.md.
     """
     from dataclasses import replace
