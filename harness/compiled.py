@@ -16,6 +16,8 @@ MODULES: Final = (
     "wire/render",
     "wire/reply",
     "wire/route",
+    "trace/known",
+    "trace/check",
     "plan/schedule",
     "visitor/records",
     "visitor/identity",
