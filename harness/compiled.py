@@ -16,8 +16,6 @@ MODULES: Final = (
     "wire/render",
     "wire/reply",
     "wire/route",
-    "trace/known",
-    "trace/check",
     "plan/schedule",
     "visitor/records",
     "visitor/identity",

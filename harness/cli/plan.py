@@ -12,7 +12,10 @@ from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from harness.capacity.forecast import Supply
+    from harness.capacity.what_if import Variant
+    from harness.config.model import RunConfig
     from harness.config.resolve import Settled
+    from harness.sim.scenario import Scenario
 
 _SETTINGS = (
     "arrivals", "duration_ns", "drain_ns", "limit_visits", "loop", "amplify", "speed", "warp_think", "max_think_ns",
@@ -53,6 +56,8 @@ def plan(
     """
     import json
 
+    import msgspec
+
     from harness.capacity.forecast import breaches, forecast
     from harness.capacity.what_if import variants
     from harness.cli.rehearsing import rehearsed
@@ -86,7 +91,7 @@ def plan(
             "seed": config.seed,
             "rtt_ms": rtt_ns / 1e6,
             **forecast(end, measured, supply),
-            "breaches": [{name: getattr(each, name) for name in each.__struct_fields__} for each in broken],
+            "breaches": msgspec.to_builtins(broken),
         }
         if asked:
             document["what_if"] = [_row(variant, config, model, rtt_ns) for variant in asked]
@@ -109,7 +114,7 @@ def _scenario(named: str | None, settled: Settled) -> tuple[str, str]:
     return "healthy", "default"
 
 
-def _config(trace: str | None, settled: Settled, stack: ExitStack) -> Any:
+def _config(trace: str | None, settled: Settled, stack: ExitStack) -> RunConfig:
     """The configuration of the run that is rehearsed; standard input is kept until `stack` ends."""
     import tempfile
     from pathlib import Path
@@ -155,7 +160,7 @@ def _supply(worker_rate: str | None, sources: int) -> Supply:
     )
 
 
-def _row(variant: Any, config: Any, model: Any, rtt_ns: int) -> dict[str, Any]:
+def _row(variant: Variant, config: RunConfig, model: Scenario, rtt_ns: int) -> dict[str, Any]:
     """One row of the what-if table."""
     import msgspec
 
