@@ -3,8 +3,7 @@
 The log-odds of being bad rise with the logarithm of the rate, near the border as good as in a straight line: a logistic
 fit to all steps within a factor of e^WINDOW of the border, each worth as many replies as were independent
 (`evidence.Shown.effect`). The interval is Fieller's: the rates at which the fitted line, give or take its own error,
-could be at the limit. Of 250 simulated searches for a known border it held it in 95 %; narrower windows and the bad
-ones' own clustering did worse (docs/decisions/0021).
+could be at the limit. How often it holds a border that is known: docs/evidence/capacity-coverage.json.
 
 A weak prior on the slope (the odds grow by a power of the rate, 20 give or take 15) matters only where steps lie so
 close together that they say nothing about it.

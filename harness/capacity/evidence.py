@@ -87,11 +87,13 @@ class Second(msgspec.Struct, frozen=True):
 class Evidence:
     """Takes the seconds of a step, in ascending order, and answers as soon as it can.
 
-    Those before `settle_s` are left out: queues still fill. `hold_s` seconds count at most.
+    Those before `settle_s` are left out: queues still fill. `hold_s` seconds count at most. What comes after the answer
+    changes nothing, but for a step that must hold for the `whole` time: it can still break.
     """
 
-    def __init__(self, criteria: Sequence[Criterion], settle_s: int, hold_s: int) -> None:
+    def __init__(self, criteria: Sequence[Criterion], settle_s: int, hold_s: int, *, whole: bool = False) -> None:
         self._criteria = list(criteria)
+        self._whole = whole
         self._first = settle_s
         self._end = settle_s + hold_s
         self._looks = [max(1, round(hold_s * share)) for share in LOOKS]
@@ -120,6 +122,11 @@ class Evidence:
         return "held" if held and not self._might_grow else "open"
 
     @property
+    def decided(self) -> bool:
+        """Whether nothing that could still come would change the answer."""
+        return self.answer == "broken" or (self.answer == "held" and not self._whole)
+
+    @property
     def seconds(self) -> int:
         """How many seconds count so far."""
         return len(self._seconds)
@@ -132,11 +139,11 @@ class Evidence:
 
     def _add(self, second: int, measured: Snapshot) -> None:
         self._open += measured.visits_open
-        if second < self._first:
+        if second < self._first or self.decided:
             return
         counts = tuple(criterion.counts(measured) for criterion in self._criteria)
         self._seconds.append(_second(counts, measured, self._open))
-        if self.answer == "open" and len(self._seconds) in self._looks:
+        if len(self._seconds) in self._looks:
             self.look()
 
     def _shown(self, place: int) -> Shown:

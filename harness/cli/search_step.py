@@ -75,15 +75,14 @@ class StepRuns:
         Raises `KeyboardInterrupt` when the user ended it, `HarnessError` when the run could not be made.
         """
         plan = self._plan
-        evidence = Evidence(self._criteria, plan.settle_s, plan.hold_s)
+        evidence = Evidence(self._criteria, plan.settle_s, plan.hold_s, whole=trial.whole)
         tail = SliceTail(out)
 
         def wish() -> Wish:
             self._tick()
             for second, snapshot in tail.read():
                 evidence.add(second, snapshot)
-            decided = evidence.answer == "broken" or (evidence.answer == "held" and not trial.whole)
-            return "finish" if decided else "go on"
+            return "finish" if evidence.decided else "go on"
 
         length_s = plan.settle_s + plan.hold_s
         config = msgspec.structs.replace(

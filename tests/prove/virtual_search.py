@@ -47,14 +47,14 @@ class VirtualSearch:
 
     def _step(self, trial: Trial, criteria: Sequence[Criterion]) -> Step:
         plan = self.plan
-        evidence = Evidence(criteria, plan.settle_s, plan.hold_s)
+        evidence = Evidence(criteria, plan.settle_s, plan.hold_s, whole=trial.whole)
         recorder, played = Recorder(), 0
 
         def on_second(second: int) -> None:
             nonlocal played
             played = second + 1
-            answer = evidence.add(second, recorder.take())
-            if answer == "broken" or (answer == "held" and not trial.whole):
+            evidence.add(second, recorder.take())
+            if evidence.decided:
                 raise _Enough
 
         length_s = plan.settle_s + plan.hold_s

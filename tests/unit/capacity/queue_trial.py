@@ -44,11 +44,11 @@ def _second(began: int, times: list[int]) -> Snapshot:
 
 def play(trial: Trial, seconds: Sequence[Snapshot], slos: Sequence[str], settle_s: int, hold_s: int) -> Step:
     """The step that `trial` becomes when its run measures `seconds`; it ends as soon as the test has decided."""
-    evidence = Evidence(criteria_of(parse_thresholds(slos)), settle_s, hold_s)
+    evidence = Evidence(criteria_of(parse_thresholds(slos)), settle_s, hold_s, whole=trial.whole)
     at = 0
     for at, snapshot in enumerate(seconds):
-        answer = evidence.add(at, snapshot)
-        if answer == "broken" or (answer == "held" and not trial.whole):
+        evidence.add(at, snapshot)
+        if evidence.decided:
             break
     step = judged(trial, evidence)
     return Step(**{name: getattr(step, name) for name in step.__struct_fields__ if name != "took_s"}, took_s=at + 1.0)

@@ -104,6 +104,21 @@ def test_it_looks_only_at_the_appointed_times() -> None:
     assert late.seconds == 11
 
 
+def test_only_a_step_that_must_hold_for_the_whole_time_can_still_break() -> None:
+    """Quick at first and slow later: what was held stays held, unless the whole time was asked for."""
+    for whole, answer, seconds in ((False, "held", {12}), (True, "broken", {27, 39, 48, 60})):
+        evidence = Evidence(CRITERIA, 0, 60, whole=whole)
+        for at in range(60):
+            evidence.add(at, second([10 if at < 13 else 900] * 50, 50, 50))
+        assert (evidence.answer, evidence.decided) == (answer, True)
+        assert evidence.seconds in seconds
+        assert evidence.shown[0].count == 50 * evidence.seconds
+    steady = Evidence(CRITERIA, 0, 60, whole=True)
+    for at in range(60):
+        steady.add(at, second([10] * 50, 50, 50))
+    assert (steady.answer, steady.seconds, steady.decided) == ("held", 60, False)
+
+
 def test_a_step_that_ended_early_is_judged_by_what_there_is() -> None:
     """A look outside the plan fills in what was seen; without any second there is nothing."""
     evidence = Evidence(CRITERIA, 0, 100)
