@@ -3,7 +3,7 @@
 The log-odds of being bad rise with the logarithm of the rate, near the border as good as in a straight line: a logistic
 fit to all steps within a factor of e^WINDOW of the border, each worth as many replies as were independent
 (`evidence.Shown.effect`). The interval is Fieller's: the rates at which the fitted line, give or take its own error,
-could be at the limit. How often it holds a border that is known: docs/evidence/capacity-coverage.json.
+could be at the limit. How often it holds a border that is known: docs/capacity.md.
 
 A weak prior on the slope (the odds grow by a power of the rate, 20 give or take 15) matters only where steps lie so
 close together that they say nothing about it.
