@@ -1,7 +1,7 @@
 """The bench: alternating rounds, medians, and whatever could not be measured told with its reason.
 
     for each round, for each number of connections: short and long runs of every subject, one after the other
-    then lag at fixed rates, then the memory of open visits
+    then lag at fixed rates, then scrapes of the metrics page, then the memory of open visits
 
 Nothing here passes or fails.
 """
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from harness.bench.children import BenchError, fast_server
 from harness.bench.job import Job
 from harness.bench.machine import machine, versions
+from harness.bench.scrapes import scrapes
 from harness.bench.subjects import Bench, Cost, slope
 
 SUBJECTS = ("harness", "engine", "fast_http_user", "http_user", "wrk")
@@ -33,7 +34,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured: visits by which a long run exceeds a short one, lag runs, and held visits by mode."""
+    """How much is measured: visits by which a long run exceeds a short one, other runs, and held visits by mode."""
 
     connections: tuple[int, ...]
     rounds: int
@@ -42,6 +43,8 @@ class Extent:
     lag_s: int
     # Shares of the highest rate, beside 500/s; arrivals per second.
     lag_shares: tuple[float, ...]
+    # Seconds for which a run with metrics is watched.
+    watched_s: int
     held: dict[str, tuple[int, int]]
 
 
@@ -52,6 +55,7 @@ FULL = Extent(
     wrk_s=3,
     lag_s=15,
     lag_shares=(0.125, 0.25, 0.5),
+    watched_s=8,
     held={"pooled": (5_000, 50_000), "browser": (200, 2_000)},
 )
 QUICK = Extent(
@@ -61,6 +65,7 @@ QUICK = Extent(
     wrk_s=1,
     lag_s=2,
     lag_shares=(),
+    watched_s=3,
     held={"pooled": (1_000, 10_000)},
 )
 _SHORT_VISITS = 200
@@ -76,6 +81,7 @@ def bench(extent: Extent, say: Say) -> dict[str, Any]:
         taking = _Taking(Bench(server, Path(scratch)), extent, say)
         throughput = taking.throughput()
         lag = taking.lag()
+        scraped = taking.scrapes()
         memory = taking.memory()
         served = server.stats()
     return {
@@ -87,6 +93,7 @@ def bench(extent: Extent, say: Say) -> dict[str, Any]:
         "throughput": throughput,
         "worker_maximum_hz": taking.maximum_hz,
         "lag": lag,
+        "scrapes": scraped,
         "memory": memory,
         "server": {"service_us": served["service_us"], "calls": served["calls"]},
         "missing": taking.missing,
@@ -195,6 +202,13 @@ class _Taking:
             "worker_cpu_ratio": round(cpu_s / summary["duration_s"], 3),
             "verdict": summary["verdict"]["status"],
         }
+
+    # Scrapes of the metrics page
+
+    def scrapes(self) -> dict[str, Any] | None:
+        """What they cost the master and what they hold up; None when that could not be taken."""
+        rounds, seconds = self._extent.rounds, self._extent.watched_s
+        return self._noted("metrics", lambda: scrapes(self._bench, rounds, seconds, self._say))
 
     # Memory
 

@@ -8,7 +8,7 @@ for: a generator that loses some is not fast.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -109,14 +109,16 @@ class Bench:
 
     # What they are made of
 
-    def run(self, steps: int, visits: int, *load: str) -> tuple[dict[str, Any], float]:
+    def run(
+        self, steps: int, visits: int, *load: str, metrics: str = "off", cohorts: Sequence[str] = ("all",)
+    ) -> tuple[dict[str, Any], float]:
         """`harness run` of `visits` visits of `steps` steps; gives its summary and the CPU seconds of its tree."""
         folder = self._folder()
-        trace = self._trace(steps)
+        trace = self._trace(steps, cohorts)
         out = folder / "run"
         command = [*module("harness", "run"), str(trace), "--loop", str(-(-visits // _TRACE_VISITS))]
         command += ["--target", self.server.url, "--account", _ACCOUNT, "--connections", "pooled", *load]
-        command += ["--metrics", "off", "--out", str(out), "--quiet"]
+        command += ["--metrics", metrics, "--out", str(out), "--quiet"]
         ended = run_child(command, folder, limit_s=_LIMIT_S)
         if ended.exit_code not in _MEASURED:
             raise BenchError(f"harness run ended with exit code {ended.exit_code}: {ended.last_words}")
@@ -131,11 +133,14 @@ class Bench:
             raise BenchError(f"the bare engine ended with exit code {ended.exit_code}: {ended.last_words}")
         return msgspec.json.decode(ended.stdout, type=Play)
 
-    def _trace(self, steps: int) -> Path:
-        path = self._scratch / f"trace-{steps}.jsonl"
+    def _trace(self, steps: int, cohorts: Sequence[str]) -> Path:
+        path = self._scratch / f"trace-{steps}-{len(cohorts)}.jsonl"
         if not path.exists():
             line = orjson.loads(visit_line(steps))
-            visits = ({**line, "visit": f"v{n}", "visitor": f"p{n}", "at": n / 1_000} for n in range(_TRACE_VISITS))
+            visits = (
+                {**line, "visit": f"v{n}", "visitor": f"p{n}", "at": n / 1_000, "cohort": cohorts[n % len(cohorts)]}
+                for n in range(_TRACE_VISITS)
+            )
             header = {"harness_trace": 1, "source": "bench", "visits": _TRACE_VISITS, "anonymized": True}
             path.write_bytes(b"\n".join(map(orjson.dumps, (header, *visits))) + b"\n")
         return path

@@ -23,6 +23,7 @@ def render(document: Mapping[str, Any]) -> str:
             _machine(document),
             _throughput(document),
             _lag(document),
+            _scrapes(document["scrapes"]),
             _memory(document["memory"]),
             _missing(document["missing"]),
         )
@@ -73,6 +74,26 @@ def _lag(document: Mapping[str, Any]) -> str:
     if maximum is not None:
         title += f" (one worker would fill its core at {maximum:,} arrivals/s)"
     return f"{title}\n{_table(['arrivals', 'p50', 'p99', 'max', 'worker CPU', 'verdict'], rows)}" if rows else ""
+
+
+def _scrapes(scrapes: Mapping[str, Any] | None) -> str:
+    if scrapes is None:
+        return ""
+    costs = [
+        [row["format"], f"{row['page_bytes']:,}", f"{row['scrapes']:,}", _number(row["cpu_ms"])]
+        for row in scrapes["cost"]
+    ]
+    names = ("lag_p99_ms", "lag_max_ms", "worker_stall_max_ms", "master_stall_max_ms")
+    stalls = [[row["scrapers"], *(_number(row[name]) for name in names)] for row in scrapes["stalls"]]
+    return "\n".join(
+        (
+            "CPU of a scrape at the master, ms",
+            _table(["format", "page bytes", "scrapes", "CPU"], costs),
+            "",
+            f"What scrapers hold up at {scrapes['rate_hz']:,} arrivals/s, ms",
+            _table(["scrapers", "lag p99", "lag max", "worker's stall", "master's stall"], stalls),
+        )
+    )
 
 
 def _memory(rows: Sequence[Mapping[str, Any]]) -> str:

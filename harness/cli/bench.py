@@ -11,11 +11,11 @@ from harness.errors import InternalError, UsageError
 
 @click.command("bench", short_help="What one worker reaches here, beside stock Locust users.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON on stdout.")
-@click.option("--quick", is_flag=True, help="Less than a minute: one round at 50 connections, rough figures.")
+@click.option("--quick", is_flag=True, help="About a minute: one round at 50 connections, rough figures.")
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Rounds to take medians of. [default: 3]")
 @click.option("--connections", metavar="N,N,…", help="Numbers of connections. [default: 1,50,500,2000]")
 def bench(as_json: bool, quick: bool, rounds: int | None, connections: str | None) -> int:
-    """Measure attempts per CPU-second, lag and memory, and print them beside those of stock Locust and wrk.
+    """Measure attempts per CPU-second, lag, scrapes and memory, and print them beside those of stock Locust and wrk.
 
     All take turns on the same chained calls against a server of our own on 127.0.0.1. What could not be measured is
     listed with its reason. Leave the machine alone meanwhile: about 20 minutes without --quick. Nothing passes or

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.system, pytest.mark.alone]
 
 
 def test_the_quick_bench_gives_complete_numbers(tmp_path: Path) -> None:
-    """Each subject, lag and memory have figures above zero, and whatever is missing has its reason."""
+    """Each subject, lag, scrapes and memory have figures above zero, and whatever is missing has its reason."""
     finished = run_command("bench", "--quick", "--json", scratch=tmp_path, timeout_s=240)
     assert finished.exit_code == 0, finished.explain()
     document: dict[str, Any] = json.loads(finished.stdout)
@@ -29,6 +29,15 @@ def test_the_quick_bench_gives_complete_numbers(tmp_path: Path) -> None:
     assert row["ratio_to_fast_http_user"] > 0 and row["ratio_to_http_user"] > 0
     (lag,) = document["lag"]
     assert lag["rate_hz"] == 500 and 0 < lag["p50_ms"] <= lag["p99_ms"] <= lag["max_ms"]
+    scrapes = document["scrapes"]
+    assert [row["format"] for row in scrapes["cost"]] == ["text", "openmetrics", "protobuf"]
+    # Three seconds, ten scrapes a second, the formats in turn; 436 series are 20 kB in any of them.
+    assert all(row["scrapes"] == 10 and row["cpu_ms"] > 0 and row["page_bytes"] > 20_000 for row in scrapes["cost"])
+    assert [row["scrapers"] for row in scrapes["stalls"]] == ["quiet", "scraped", "flooded"]
+    for row in scrapes["stalls"]:
+        assert row["worker_stall_max_ms"] > 0 and row["master_stall_max_ms"] > 0
+        assert 0 < row["lag_p99_ms"] <= row["lag_max_ms"]
+    assert [row["master_asked"] for row in scrapes["stalls"]] == [300, 240, 300]
     (memory,) = document["memory"]
     assert memory["connections"] == "pooled" and memory["kb_per_open_visit"] > 0
     assert document["machine"]["cores"] >= 1 and document["versions"]["locust"]

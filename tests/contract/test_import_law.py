@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "dashboards": {"export", "judge"},
     "report": {"judge", "measure"},
     "store": {"measure", "judge"},
-    "bench": {"engine", "measure", "config", "visitor.records"},
+    "bench": {"engine", "export", "measure", "config", "visitor.records"},
     "doctor": {"bench", "engine", "measure", "config"},
     "cli": set(),
     "testing": {"wire", "trace", "plan", "visitor", "sim"},

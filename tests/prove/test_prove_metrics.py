@@ -1,24 +1,21 @@
-"""What metrics cost where: a scrape, a page, and the stalls they cause; and pictures of the previews for the docs."""
+"""What metrics cost where: a page, a scrape, and the stalls of scrapes; and pictures of the previews for the docs."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
+from typing import Any
 
+from harness.bench.children import fast_server
+from harness.bench.scrapes import COHORTS, FORMATS, scrapes
+from harness.bench.subjects import Bench
 from harness.export.history import render_history
-from harness.export.http import MetricsServer
 from harness.export.negotiation import encode
 from harness.export.prometheus import MetricsPage
-from harness.export.protobuf import PROTOBUF
 from harness.export.state import RunState
-from harness.export.text_format import OPENMETRICS, TEXT
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot
 from harness.testing import running_simulator
@@ -27,27 +24,6 @@ from tests.system.browser import find_chromium, pictured
 from tests.system.harness_run import get_engagement, run_command, start_run, update, wait_until, write_trace
 from tests.system.real_prometheus import free_port, prometheus, promtool
 from tests.system.test_regression_backfill import NIGHTS, nights
-
-COHORTS = ("desktop", "mobile", "tablet", "tv", "watch")
-
-# A master as gevent patches it: pages are served while a greenlet notes how late it wakes up.
-PATCHED = """
-from gevent import monkey; monkey.patch_all()
-import json, sys, time, gevent
-from harness.export.http import MetricsServer
-from harness.export.text_format import TEXT
-server = MetricsServer("127.0.0.1:0")
-server.publish({TEXT: b"x" * int(sys.argv[1])})
-print(server.port, flush=True)
-late, until = [], time.monotonic() + 8
-while time.monotonic() < until:
-    due = time.monotonic() + 0.001
-    gevent.sleep(0.001)
-    late.append(time.monotonic() - due)
-cpu = time.process_time()
-print(json.dumps({"late_ms": sorted(late)[-1] * 1e3, "p999_ms": sorted(late)[int(len(late) * 0.999)] * 1e3,
-                  "scrapes": server.scrapes, "cpu_s": cpu}), flush=True)
-"""
 
 
 def second(random: Random, attempts: int) -> Snapshot:
@@ -71,72 +47,25 @@ def cost_ms(work: object, times: int) -> float:
     return (time.process_time() - began) / times * 1e3
 
 
-def scrape_cost_ms(server: MetricsServer, accept: str, times: int = 200) -> float:
-    """CPU milliseconds of this process for one scrape, less what the asking itself costs (asked by a child)."""
-    child = (
-        "import http.client, sys\n"
-        "c = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]))\n"
-        "for _ in range(int(sys.argv[3])):\n"
-        "    c.request('GET', '/metrics', headers={'Accept': sys.argv[2]}); c.getresponse().read()\n"
-    )
-    asking = subprocess.Popen([sys.executable, "-c", child, str(server.port), accept, str(times)])
-    began = time.process_time()  # starting a child costs this process more than scrapes do
-    assert asking.wait(120) == 0
-    return (time.process_time() - began) / times * 1e3
-
-
-def test_what_a_scrape_costs() -> None:
+def test_what_a_scrape_costs(tmp_path: Path) -> None:
     """A scrape costs the master half a millisecond of CPU at most, in each format; what a page costs is printed."""
     random = Random(1)
     page = MetricsPage(run_info={"run_id": "bench", "scenario": "x", "trace": "x", "version": "x"}, cohorts=COHORTS)
     for _ in range(60):
         page.add(second(random, 2_000))
     fresh = [second(random, 2_000) for _ in range(10)]
-    figures: dict[str, float] = {"series": page.page(RunState()).series}
+    figures: dict[str, Any] = {"series": page.page(RunState()).series}
     figures["add_second_of_2000_attempts_ms"] = cost_ms(lambda: page.add(fresh[0]), 10)
     figures["build_page_ms"] = cost_ms(lambda: page.page(RunState()), 50)
     built = page.page(RunState())
-    server = MetricsServer("127.0.0.1:0")
-    try:
-        pages = {kind: encode(built, kind) for kind in (TEXT, OPENMETRICS, PROTOBUF)}
-        server.publish(pages)
-        for name, kind in (("text", TEXT), ("openmetrics", OPENMETRICS), ("protobuf", PROTOBUF)):
-            figures[f"{name}_bytes"] = len(pages[kind])
-            figures[f"{name}_encode_ms"] = cost_ms(lambda kind=kind: encode(built, kind), 50)  # type: ignore[misc]
-            figures[f"{name}_scrape_ms"] = scrape_cost_ms(server, kind)
-    finally:
-        server.close()
-    figures |= stalls(len(pages[TEXT]))
+    for name, kind in FORMATS.items():
+        figures[f"{name}_encode_ms"] = cost_ms(lambda kind=kind: encode(built, kind), 50)
+    with fast_server() as server:
+        figures |= scrapes(Bench(server, tmp_path), 3, 8, print)
     print(json.dumps(figures, indent=2))
     store("metrics-cost", "a scrape costs at most 0.5 ms of CPU at the master", figures, seeds=[1])
-    assert max(figures[f"{name}_scrape_ms"] for name in ("text", "openmetrics", "protobuf")) <= 0.5
+    assert {row["format"]: row["cpu_ms"] for row in figures["cost"] if row["cpu_ms"] > 0.5} == {}
     assert figures["series"] < 500
-
-
-def stalls(size: int) -> dict[str, float]:
-    """How late a greenlet of the patched master wakes up: alone, scraped each 100 ms, and with stuck scrapers, too."""
-    found: dict[str, float] = {}
-    for name, scraped, stuck in (("quiet", False, 0), ("scraped", True, 0), ("stuck", True, 16)):
-        child = subprocess.Popen([sys.executable, "-c", PATCHED, str(size)], stdout=subprocess.PIPE, text=True)
-        try:
-            assert child.stdout is not None
-            port = int(child.stdout.readline())
-            held = [socket.create_connection(("127.0.0.1", port)) for _ in range(stuck)]
-            for each in held:
-                each.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            for _ in range(50 if scraped else 0):
-                connection.request("GET", "/metrics")
-                connection.getresponse().read()
-                time.sleep(0.1)
-            told = json.loads(child.stdout.readline())
-            found |= {f"{name}_stall_max_ms": told["late_ms"], f"{name}_stall_p999_ms": told["p999_ms"]}
-            for each in held:
-                each.close()
-        finally:
-            child.kill()
-            child.wait()
-    return found
 
 
 # A queue that four serve: beyond 160 calls a second it grows, attempts time out, and useful work falls.

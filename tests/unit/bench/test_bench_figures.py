@@ -9,6 +9,7 @@ import pytest
 from harness.bench.children import BenchError
 from harness.bench.machine import cpu_model
 from harness.bench.measure import SUBJECTS, throughput_row
+from harness.bench.scrapes import Taken, Watch, cost_row, stall_row
 from harness.bench.subjects import Cost, slope
 from harness.bench.table import render
 
@@ -45,6 +46,34 @@ def test_a_row_holds_medians_and_their_ratios() -> None:
     }  # fmt: skip
 
 
+def test_a_scrape_costs_what_it_adds_to_a_moment_without_one() -> None:
+    """The median beyond the idle median: other work that falls into a few of the moments counts for nothing."""
+    watched = [
+        Watch(scrapes_s={"text": [0.0011, 0.0012, 0.2]}, idle_s=[0.0, 0.0002, 0.3], page_bytes={"text": 30_000}),
+        Watch(scrapes_s={"text": [0.0010, 0.0013]}, idle_s=[0.0001, 0.0002], page_bytes={"text": 31_000}),
+    ]
+    assert cost_row("text", watched) == {"format": "text", "page_bytes": 31_000, "scrapes": 5, "cpu_ms": 1.0}
+
+
+def test_stalls_are_the_longest_of_all_rounds() -> None:
+    """Maxima over the rounds, the median of their p99, and how often the master was asked."""
+
+    def taken(p99: float, longest: float, stall: float, waits_s: list[float]) -> Taken:
+        lag = {"count": 9, "p99": p99, "max": longest}
+        summary = {"latency_ms": {"dispatch_lag": lag}, "generator": {"loop_stall_max_ms": stall}}
+        return Taken(summary, Watch(waits_s=waits_s))
+
+    rounds = [taken(0.4, 3.0, 2.5, [0.001, 0.02]), taken(9.0, 30.0, 1.5, [0.001]), taken(0.6, 2.0, 4.5, [0.0305, 0.0])]
+    assert stall_row("flooded", rounds) == {
+        "scrapers": "flooded",
+        "lag_p99_ms": 0.6,
+        "lag_max_ms": 30.0,
+        "worker_stall_max_ms": 4.5,
+        "master_stall_max_ms": 30.5,
+        "master_asked": 5,
+    }
+
+
 def test_the_processor_is_named_or_unknown() -> None:
     """The first `model name` of /proc/cpuinfo; machines without one exist."""
     assert cpu_model("processor\t: 0\nmodel name\t: Fast 9000\n\nmodel name\t: Fast 9000\n") == "Fast 9000"
@@ -67,6 +96,14 @@ def document() -> dict[str, Any]:
             {"rate_hz": 10_000, "attempts_hz": 9_999.0, "p50_ms": 0.05, "p99_ms": 0.71, "max_ms": 3.0,
              "worker_cpu_ratio": 0.5, "verdict": "PASS"},
         ],
+        "scrapes": {
+            "rate_hz": 1_000,
+            "cost": [{"format": "text", "page_bytes": 31_572, "scrapes": 240, "cpu_ms": 0.312}],
+            "stalls": [
+                {"scrapers": "quiet", "lag_p99_ms": 0.41, "lag_max_ms": 2.5, "worker_stall_max_ms": 3.0,
+                 "master_stall_max_ms": 14.25, "master_asked": 2_400},
+            ],
+        },
         "memory": [{"connections": "pooled", "open_visits": 50_000, "kb_per_open_visit": 1.9}],
         "server": {"service_us": {"p50": 16.2, "p99": 102.8}, "calls": 1},
         "missing": [{"figure": "round 1 of 3, 500 connections: wrk", "reason": "wrk is not installed"}],
@@ -87,6 +124,14 @@ def test_the_tables_say_every_figure_and_what_is_missing() -> None:
         "Dispatch lag at fixed rates, ms (one worker would fill its core at 20,000 arrivals/s)\n"
         "  arrivals   p50   p99  max  worker CPU  verdict\n"
         "  10,000/s  0.05  0.71    3         50%     PASS\n"
+        "\n"
+        "CPU of a scrape at the master, ms\n"
+        "  format  page bytes  scrapes    CPU\n"
+        "    text      31,572      240  0.312\n"
+        "\n"
+        "What scrapers hold up at 1,000 arrivals/s, ms\n"
+        "  scrapers  lag p99  lag max  worker's stall  master's stall\n"
+        "     quiet     0.41      2.5               3            14.2\n"
         "\n"
         "Memory of one more open visit, kB\n"
         "  connections  open visits   kB\n"
