@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from harness.export.families import Page
 from harness.export.protobuf import PROTOBUF, encode_protobuf
 from harness.export.text_format import OPENMETRICS, TEXT, encode_openmetrics, encode_text
@@ -14,6 +16,7 @@ def encode(page: Page, content_type: str) -> bytes:
     return _ENCODERS[content_type](page)
 
 
+@lru_cache(maxsize=32)  # a scraper says the same each time
 def preferred(accept: str) -> str:
     """The content type to answer with; `TEXT` unless the header clearly likes another one better.
 
