@@ -11,7 +11,7 @@ from harness.errors import InternalError, UsageError
 
 @click.command("bench", short_help="What one worker reaches here, beside stock Locust users.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON on stdout.")
-@click.option("--quick", is_flag=True, help="About a minute: one round at 50 connections, rough figures.")
+@click.option("--quick", is_flag=True, help="About two minutes: one round at 50 connections, rough figures.")
 @click.option("--rounds", type=click.IntRange(min=1), metavar="N", help="Rounds to take medians of. [default: 3]")
 @click.option("--connections", metavar="N,N,…", help="Numbers of connections. [default: 1,50,500,2000]")
 def bench(as_json: bool, quick: bool, rounds: int | None, connections: str | None) -> int:
