@@ -193,7 +193,7 @@ def test_a_real_run_of_the_same_plan_is_met(tmp_path: Path) -> None:
     real, virtual = summary["latency_ms"], {name: blocks[name] for name in ("time_to_available", "service_time")}
     pairs: dict[str, tuple[float, float]] = {
         "visits open, mean": (sum(line["open"] for line in during) / len(during), end.visits_open_mean or 0.0),
-        "calls in flight, mean": (
+        "time in flight of all calls, ms": (
             real["service_time"]["mean"] * summary["attempts"]["total"],
             virtual["service_time"]["mean"] * measured.total("attempts"),
         ),
