@@ -17,6 +17,7 @@ import msgspec
 from harness.bench.children import BenchError, fast_server, module, run_child
 from harness.bench.job import Job, Play
 from harness.bench.subjects import Bench
+from harness.compiled import compiled
 from harness.config.model import ValidityLimits
 from harness.doctor.findings import Finding, judged
 
@@ -77,8 +78,9 @@ def rate_finding() -> tuple[Finding, Rate | None]:
     if rate is None:
         observed = f"no rate was kept within {_SHARE_MAX:.0%} of a core and a lag p99 of {_lag_limit_ms():g} ms"
         return Finding("rate", "bad", observed, "something else runs here: free a core, or take another machine"), None
+    form = "compiled" if compiled() else "interpreted"
     observed = (
-        f"{rate.arrivals_hz:,} attempts/s by one worker, at {rate.cpu_ratio:.0%} of a core "
+        f"{rate.arrivals_hz:,} attempts/s by one worker with the engine {form}, at {rate.cpu_ratio:.0%} of a core "
         f"and a lag of {rate.lag_p50_ms:.3f} ms (p50), {rate.lag_p99_ms:.3f} ms (p99)"
     )
     return Finding("rate", "ok", observed, "plain HTTP on kept connections; TLS and new connections cost more"), rate
