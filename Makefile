@@ -20,7 +20,7 @@ $(READY): .ci/requirements.txt .ci/environment pyproject.toml
 	@touch $(READY)
 
 # Python sources that may be compiled; the script itself knows which are, and whether they changed.
-$(COMPILED): $(READY) .ci/compile.py $(wildcard harness/*.py harness/wire/*.py harness/plan/*.py harness/visitor/*.py harness/measure/*.py harness/sim/*.py harness/engine/*.py harness/fleet/telling.py harness/fleet/attempt_log.py)
+$(COMPILED): $(READY) .ci/compile.py $(wildcard harness/*.py harness/wire/*.py harness/plan/*.py harness/visitor/*.py harness/measure/*.py harness/sim/*.py harness/engine/*.py harness/fleet/*.py)
 	@$(BIN)/python .ci/compile.py
 	@mkdir -p build && touch $(COMPILED)
 
