@@ -12,6 +12,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable
+from secrets import token_hex
 from time import monotonic_ns
 from typing import Any
 
@@ -54,7 +55,8 @@ class WorkerNode:
 
     def _born(self) -> Life:
         self._lives += 1
-        incarnation = f"{socket.gethostname()}-{os.getpid()}-{self._lives}"
+        # Drawn anew: a container that starts again has the name and the process number of the one before.
+        incarnation = f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}-{self._lives}"
         return Life(incarnation, self._send, self._audience, self._make_engine, self._kick.set, self._capacity)
 
     @property

@@ -210,7 +210,8 @@ def test_an_abort_condition_stops_four_workers_within_two_seconds(
     summary = finished.summary
     assert_ledger(summary)
     (guard,) = [check for check in summary["verdict"]["checks"] if check["kind"] == "guard"]
-    assert re.match(r"abort_on ratio\(server_error\) < 50%: [5-9]\d(\.\d+)? % in the last \d s", guard["message"]), guard
+    said = r"abort_on ratio\(server_error\) < 50%: [5-9]\d(\.\d+)? % in the last \d s"
+    assert re.match(said, guard["message"]), guard
     assert len(summary["workers"]) == 4
     assert all(worker["completed"] > 0 for worker in summary["workers"])
     moments = sorted(call.received_ms for call in log.calls)
