@@ -184,7 +184,8 @@ def metrics_page() -> str:
         "`harness run` serves them at `http://127.0.0.1:9646/metrics` (`--metrics ADDR|off`), in the Prometheus text "
         "format 0.0.4, in OpenMetrics 1.0 or in protobuf, as the scraper prefers, from the master alone. Units are "
         "base units. Counters and histograms cover the whole run, the "
-        "warm-up included, and stand at zero before the first call, but for those of a cohort, which begin with it. After the run the endpoint waits for one more "
+        "warm-up included, and stand at zero before the first call, but for those of a cohort, which begin with it. "
+        "After the run the endpoint waits for one more "
         f"scrape, `--linger` at most, if somebody scraped. With one cohort, one threshold and load steps a page has "
         f"{series} series.",
         table(("name", "type", "labels", ""), rows),
