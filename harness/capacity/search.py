@@ -119,35 +119,37 @@ def _next_rate(plan: SearchPlan, steps: Sequence[Step]) -> tuple[Stage, float] |
     if last.verdict == "invalid" and _invalid_at(steps, last.rate_hz) == 1:
         return last.stage, last.rate_hz
     state = _state(steps)
+    tried = [step for step in steps if step.stage == "confirm" and step.verdict != "invalid"]
     if state.held is None:
-        return None
+        # What held before and was then not confirmed at a lower rate: on with the confirming, further down.
+        unconfirmed = bool(tried) and state.ceiling is None and len(tried) < CONFIRMATIONS
+        return ("confirm", _candidate_hz(plan, steps, state)) if unconfirmed else None
     low_hz = state.held.rate_hz
     if state.ceiling is not None and (state.broken is None or state.ceiling.rate_hz <= state.broken.rate_hz):
         high_hz = state.ceiling.rate_hz
         return ("bisect", sqrt(low_hz * high_hz)) if high_hz > low_hz * CLOSE_ENOUGH else None
     if state.broken is None:
         return ("climb", min(low_hz * FACTOR, plan.max_hz)) if low_hz < plan.max_hz else None
-    tried = [step for step in steps if step.stage == "confirm" and step.verdict != "invalid"]
     if not tried and state.broken.rate_hz > low_hz * CLOSE:
         return "bisect", sqrt(low_hz * state.broken.rate_hz)
     if len(tried) >= CONFIRMATIONS or any(step.verdict == "held" for step in tried):
         return None
-    return "confirm", _candidate_hz(steps, state)
+    return "confirm", _candidate_hz(plan, steps, state)
 
 
-def _candidate_hz(steps: Sequence[Step], state: _State) -> float:
+def _candidate_hz(plan: SearchPlan, steps: Sequence[Step], state: _State) -> float:
     """The rate to confirm: where the steps together see the border, but below what could not be confirmed."""
-    assert state.held is not None and state.broken is not None
-    limits = [step.rate_hz * DOWN for step in steps if step.stage == "confirm" and step.verdict == "broken"]
+    assert state.broken is not None
+    held_hz = 0.0 if state.held is None else state.held.rate_hz
+    lowered = [step.rate_hz * DOWN for step in steps if step.stage == "confirm" and step.verdict == "broken"]
     # What broke in another way than by its shares has no line to follow: the bracket is all there is.
-    limits += [max(state.held.rate_hz, step.rate_hz / CLOSE) for step in steps if _broke_otherwise(step)]
-    found = _limiting(steps, _middle_hz(state))
-    return min([found[1].rate_hz if found else state.held.rate_hz, *limits])
-
-
-def _middle_hz(state: _State) -> float:
-    assert state.held is not None and state.broken is not None
-    return sqrt(state.held.rate_hz * state.broken.rate_hz)
+    otherwise = [max(held_hz, step.rate_hz / CLOSE) for step in steps if _broke_otherwise(step)]
+    # After a rate that was not confirmed the border lies about there, however far below it the next held rate is.
+    likely_hz = min(lowered) if lowered else held_hz
+    found = _limiting(steps, likely_hz if lowered else sqrt(held_hz * state.broken.rate_hz))
+    # Never above what the plan allows, nor above what broke.
+    bounds = (plan.max_hz, state.broken.rate_hz)
+    return min([found[1].rate_hz if found else likely_hz, *lowered, *otherwise, *bounds])
 
 
 def _broke_otherwise(step: Step) -> bool:

@@ -104,6 +104,39 @@ def test_what_cannot_be_confirmed_is_tried_lower_and_then_given_up() -> None:
     assert found.max_rate_hz < confirming[-1]
 
 
+@pytest.mark.parametrize(
+    ("border", "start_hz", "unlucky"), [(158.0, 20, 0), (160.5, 20, 2), (81.0, 20, 1), (164.0, 20, 2), (158.0, 160, 1)]
+)
+def test_a_border_beside_a_rate_of_the_climb_is_found(border: float, start_hz: float, unlucky: int) -> None:
+    """Where the climb held by luck and confirmations break, the search stays near: it never falls back to half."""
+    broke: list[Step] = []
+
+    def play_one(trial: Trial) -> Step:
+        step = target(border)(trial)
+        if trial.stage == "climb" and trial.rate_hz <= border * 1.02:
+            return msgspec.structs.replace(step, verdict="held", slo=None)
+        if trial.stage == "confirm" and len(broke) < unlucky:
+            broke.append(step)
+            return target(trial.rate_hz * 0.99)(trial)
+        return step
+
+    found, _ = search(play_one, msgspec.structs.replace(PLAN, start_hz=start_hz))
+    assert (found.bound, found.max_rate_hz) == ("estimate", pytest.approx(border, rel=0.06))
+
+
+def test_nothing_is_tried_above_what_is_allowed_or_what_broke() -> None:
+    """A target that breaks by bad luck at --max: what is confirmed lies neither above it nor above what broke."""
+    plan = msgspec.structs.replace(PLAN, max_hz=168)
+
+    def play_one(trial: Trial) -> Step:
+        unlucky = trial.stage == "climb" and trial.rate_hz == 168
+        return target(167.5 if unlucky else 170)(trial)
+
+    found, steps = search(play_one, plan)
+    assert max(step.rate_hz for step in steps) == 168
+    assert found.max_rate_hz == pytest.approx(168, rel=0.02)
+
+
 def test_max_bounds_the_search() -> None:
     """A target that holds everything: the last step is at --max itself, and the result says who set it."""
     plan = msgspec.structs.replace(PLAN, max_hz=100, max_why="limits.max_visits_per_s")
