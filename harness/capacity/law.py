@@ -65,16 +65,19 @@ def fit_law(points: Sequence[LoadPoint], rng: Random) -> Law | None:
         return _interval(of(usl), [of(law) for law in laws], stretch)
 
     kappa_ci95 = interval(lambda law: law.kappa)
-    why = _why_no_peak(usl, kappa_ci95)
-    knee = usl.knee if not why else None
     turning = [law for law in laws if law.kappa > 0 and law.sigma < 1]
+    knee = usl.knee
+    knee_ci95 = None if knee is None else _interval(knee, [_knee(law) for law in turning], stretch)
+    why = _why_no_peak(usl, kappa_ci95, knee_ci95)
+    if why:
+        knee = knee_ci95 = None
     return Law(
         usl=usl,
         lambda_ci95=interval(lambda law: law.lambda_hz),
         sigma_ci95=interval(lambda law: law.sigma),
         kappa_ci95=kappa_ci95,
         knee=knee,
-        knee_ci95=None if knee is None else _interval(knee, [_knee(law) for law in turning], stretch),
+        knee_ci95=knee_ci95,
         peak_hz=None if knee is None else usl.throughput_hz(knee),
         peak_ci95=None
         if knee is None
@@ -88,11 +91,12 @@ def _knee(law: Usl) -> float:
     return sqrt((1 - law.sigma) / law.kappa)
 
 
-def _why_no_peak(usl: Usl, kappa_ci95: Interval) -> str:
+def _why_no_peak(usl: Usl, kappa_ci95: Interval, knee_ci95: Interval | None) -> str:
     if kappa_ci95[0] <= 0:
         return "peak not identifiable: the interval of kappa touches 0, nothing shows that throughput turns"
-    if usl.knee is None:
-        return f"peak not identifiable: it lies beyond the {usl.reach:.3g} attempts in flight that were measured"
+    if knee_ci95 is None or knee_ci95[1] > usl.reach:
+        # A knee inside the data whose interval is not would be a guess as well.
+        return f"peak not identifiable: it may lie beyond the {usl.reach:.3g} attempts in flight that were measured"
     return ""
 
 
