@@ -285,7 +285,7 @@ def _refusal(fault: str) -> tuple[str, bytes] | None:
         case "client_error":
             return fault, error(400, 5, "deviceFamily")
         case "redirect":
-            return fault, http(302, b"", "Location: http://127.0.0.1:9/elsewhere\r\n")
+            return fault, http(302, b"", "Location: http://127.0.0.2:9/elsewhere\r\n")
         case "bad_reply":
             return fault, http(200, b"<html>a proxy's page</html>")
     return None
