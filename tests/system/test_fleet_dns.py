@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.system, pytest.mark.xdist_group("fleet")]
 HONEST = (0, 5)
 REFUSED = 6
 NAME = "service.test"
-MOVES_AFTER_S = 3.0
+MOVES_AFTER_S = 2.0
 
 # DNS as a service that moves has it: first one address, some time after the first question others. Each answer takes a
 # while, as real ones may.
@@ -33,7 +33,7 @@ def moving(host, port, *args, **kwargs):
         return asked(host, port, *args, **kwargs)
     import gevent
     first = first or time.monotonic()
-    gevent.get_hub().threadpool.apply(gevent.monkey.get_original("time", "sleep"), (0.4,))
+    gevent.get_hub().threadpool.apply(gevent.monkey.get_original("time", "sleep"), (1.0,))
     moved = time.monotonic() - first > {after}
     addresses = {later} if moved else ["127.0.0.1"]
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
@@ -73,8 +73,8 @@ def test_new_connections_follow_the_name(tmp_path: Path) -> None:
     moved = order.index("new")
     assert order == ["old"] * moved + ["new"] * (150 - moved)
     assert 0 < moved < 140
-    # An answer takes 0.4 s here: on the loop it would be a stall of that length.
-    assert summary["generator"]["loop_stall_max_ms"] < 350
+    # An answer takes 1 s here: on the loop it would be a stall of that length.
+    assert summary["generator"]["loop_stall_max_ms"] < 950
 
 
 def test_an_answer_that_the_guard_refuses_ends_the_run(tmp_path: Path) -> None:

@@ -165,14 +165,14 @@ def test_the_same_seed_answers_the_same_whatever_the_order() -> None:
 
 def test_a_freeze_holds_answers_back_until_the_thaw() -> None:
     """A call that comes during the freeze is answered when it ends, not before and not late."""
-    with oracle("--freeze-at", "0.05", "--freeze-for", "0.2", "--delay-ms", "0..0") as server:
+    with oracle("--freeze-at", "0.6", "--freeze-for", "0.3", "--delay-ms", "0..0") as server:
         client = TinyClient(server)
         client.call("get_engagement", "v0/0/1", (None, None), None)
-        time.sleep(0.06)
+        time.sleep(0.7)
         client.call("get_engagement", "v1/0/1", (None, None), None)
         first, second = server.log().calls
-    assert first.answered_ms - first.received_ms < 40
-    assert 250 <= second.answered_ms - first.received_ms < 290
+    assert first.answered_ms - first.received_ms < 600
+    assert second.received_ms - first.received_ms < 900 <= second.answered_ms - first.received_ms < 2000
 
 
 def call(

@@ -278,11 +278,11 @@ def test_a_freeze_answers_everybody_at_the_thaw(tmp_path: Path) -> None:
         for client in clients:
             sent_s.append(time.monotonic() - epoch)
             client.socket.sendall(request("POST", FIRST, PLAIN))
-            time.sleep(0.05)
+            time.sleep(0.12)
         told_s = [float(client.read()[1]["server-timing"].removeprefix("sim;dur=")) / 1e3 for client in clients]
         thaws_s = [sent + told for sent, told in zip(sent_s, told_s, strict=True)]
         assert time.monotonic() - epoch > 1.29
-        assert max(thaws_s) - min(thaws_s) < 0.15 < max(sent_s) - min(sent_s)
+        assert max(thaws_s) - min(thaws_s) < 0.4 < max(sent_s) - min(sent_s)
         truth = target.truth()
         assert truth["freezes"] == [{"at_s": 0.3, "until_s": 1.3}]
         for client in clients:
