@@ -13,14 +13,16 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from harness.errors import UsageError
 from harness.export.negotiation import preferred
+from harness.export.scrapers import Scrapers, Who
 from harness.export.text_format import TEXT
 
 _IDLE_S = 60
+_LINGER_TURN_S = 0.1
 _WANTED_S = 120
 _MAX_CONNECTIONS = 64
 _PAUSE_S = 0.1
@@ -44,9 +46,9 @@ class MetricsServer:
         host, port = _host_port(addr)
         self._pages: Mapping[str, bytes] = {TEXT: b""}
         self._number = 0
-        self._served = 0
         self._asked: dict[str, float] = {}
         self._scrapes = 0
+        self._scrapers = Scrapers()
         self._closed = False
         self._lock = threading.Lock()
         self._connections: set[socket.socket] = set()
@@ -77,8 +79,15 @@ class MetricsServer:
 
     @property
     def newest_was_served(self) -> bool:
-        """Whether the page published last was sent completely to somebody."""
-        return 0 < self._number == self._served
+        """Whether the page published last was sent completely to somebody, and to all who still come (`Scrapers`)."""
+        with self._lock:
+            return self._number > 0 and self._scrapers.all_have(self._number, time.monotonic())
+
+    def linger(self, limit_s: float) -> None:
+        """Waits until `newest_was_served`, if anybody scraped at all; `limit_s` at most."""
+        until_s = time.monotonic() + limit_s
+        while self._scrapes and not self.newest_was_served and time.monotonic() < until_s:
+            time.sleep(_LINGER_TURN_S)
 
     def answer(self, accept: str) -> tuple[str, bytes, int]:
         """Content type, page and the page's number for a request with this Accept header."""
@@ -88,11 +97,11 @@ class MetricsServer:
         content_type = best if best in pages else TEXT
         return content_type, pages[content_type], number
 
-    def _count_scrape(self, number: int) -> None:
+    def _count_scrape(self, connection: socket.socket, who: Who, number: int) -> None:
         """Notes that the page with this number was sent."""
         with self._lock:
             self._scrapes += 1
-            self._served = max(self._served, number)
+            self._scrapers.came(connection, who, number, time.monotonic())
 
     def close(self) -> None:
         """Stops listening and ends all connections; calling it twice does no harm."""
@@ -105,7 +114,7 @@ class MetricsServer:
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, (address, *_) = self._listener.accept()
             except OSError:
                 if self._closed:
                     return
@@ -115,21 +124,23 @@ class MetricsServer:
                 connection.close()  # scrapers that hold on to everything they open must not exhaust the master
                 continue
             self._connections.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), name="scrape", daemon=True).start()
+            threading.Thread(target=self._serve, args=(connection, address), name="scrape", daemon=True).start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket, address: str) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.settimeout(_IDLE_S)
-            self._answer_all(connection)
+            self._answer_all(connection, address)
         except OSError:
             pass  # the scraper went away, idled too long, or we are closing: nothing to tell anybody
         finally:
             self._connections.discard(connection)
+            with self._lock:
+                self._scrapers.left(connection)
             _hang_up(connection)
             connection.close()
 
-    def _answer_all(self, connection: socket.socket) -> None:
+    def _answer_all(self, connection: socket.socket, address: str) -> None:
         """Answers one request after the other until either side closes, at most one in `_REST_S`.
 
         Whoever asks without end shall not keep the rest of a patched process waiting. Nobody else is made to rest, for
@@ -150,11 +161,11 @@ class MetricsServer:
             early_s = rested_s - time.monotonic()
             if early_s > 0:
                 time.sleep(early_s)
-            if not self._answer_one(connection, head.decode("latin-1")):
+            if not self._answer_one(connection, address, head.decode("latin-1")):
                 return
             rested_s = time.monotonic() + _REST_S
 
-    def _answer_one(self, connection: socket.socket, head: str) -> bool:
+    def _answer_one(self, connection: socket.socket, address: str, head: str) -> bool:
         """Answers the request with this head; False when the connection ends with it."""
         first, *lines = head.split("\r\n")
         method, target, version = (*first.split(" "), "", "", "")[:3]
@@ -170,10 +181,15 @@ class MetricsServer:
         if target.partition("?")[0] != "/metrics":
             connection.sendall(_reply(HTTPStatus.NOT_FOUND, b"the metrics are at /metrics\n", close=close))
             return not close
-        content_type, page, number = self.answer(",".join(value for name, value in fields if name == "accept"))
+        content_type, page, number = self.answer(_field(fields, "accept"))
         connection.sendall(_reply(HTTPStatus.OK, page, content_type, close=close))
-        self._count_scrape(number)
+        self._count_scrape(connection, (address, _field(fields, "user-agent")), number)
         return not close
+
+
+def _field(fields: Sequence[tuple[str, str]], name: str) -> str:
+    """The value of a header field, its lines joined; empty where there is none."""
+    return ",".join(value for each, value in fields if each == name)
 
 
 def _reply(status: HTTPStatus, body: bytes, content_type: str = "text/plain; charset=utf-8", *, close: bool) -> bytes:

@@ -122,6 +122,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         asked_classic, asked_native = (ask(server, start_s) for server in (classic, native))
         page_after = served(port)
         assert run.alive
+        # We have scraped by hand, too: the run waits until we, as everybody, have its last page.
+        wait_until(lambda: (run.out / "summary.json").exists(), 120, "the summary")
+        wait_until(lambda: re.search(r"harness_verdict{.*} 1\n", served(port)) is not None, 10, "the last page")
         finished = run.wait(120)
         assert (finished.out / "summary.json").exists(), finished.explain()
         yield Watched(

@@ -6,6 +6,7 @@ import http.client
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -94,6 +95,33 @@ def test_a_page_is_served_when_that_page_was_sent(server: MetricsServer) -> None
         assert not server.newest_was_served
         assert get(connection, "/metrics")[2] == b"%d" % number
         wait_until(lambda: server.newest_was_served, 10, "the page to be counted")
+
+
+def test_the_end_waits_for_every_scraper(server: MetricsServer) -> None:
+    """Of two scrapers on one machine the first one's last scrape does not end the waiting, the second one's does."""
+    first, second = (http.client.HTTPConnection("127.0.0.1", server.port, timeout=10) for _ in range(2))
+    server.publish({TEXT: b"during"})
+    for each in (first, second):
+        assert get(each, "/metrics")[2] == b"during"
+    wait_until(lambda: server.newest_was_served, 10, "both scrapes to be counted")
+    server.publish({TEXT: b"last"})
+    lingering = threading.Thread(target=server.linger, args=(600.0,), daemon=True)
+    lingering.start()
+    assert get(first, "/metrics")[2] == b"last"
+    wait_until(lambda: server.scrapes == 3, 10, "the scrape to be counted")
+    assert not server.newest_was_served and lingering.is_alive()
+    assert get(second, "/metrics")[2] == b"last"
+    lingering.join(10)
+    assert not lingering.is_alive()
+
+
+def test_nobody_is_waited_for_where_nobody_scraped(server: MetricsServer) -> None:
+    """The end is at once, whatever the limit."""
+    server.publish({TEXT: b"last"})
+    lingering = threading.Thread(target=server.linger, args=(600.0,), daemon=True)
+    lingering.start()
+    lingering.join(10)
+    assert not lingering.is_alive()
 
 
 def test_scrapers_that_hold_on_to_everything_exhaust_nothing(server: MetricsServer) -> None:
