@@ -184,17 +184,21 @@ def metrics_page() -> str:
         "`harness run` serves them at `http://127.0.0.1:9646/metrics` (`--metrics ADDR|off`), in the Prometheus text "
         "format 0.0.4, in OpenMetrics 1.0 or in protobuf, as the scraper prefers, from the master alone. Units are "
         "base units. Counters and histograms cover the whole run, the "
-        "warm-up included, and stand at zero before the first call, but for those of a cohort, which begin with it. "
-        "After the run the endpoint waits for one more "
-        f"scrape, `--linger` at most, if somebody scraped. With one cohort, one threshold and load steps a page has "
-        f"{series} series.",
+        "warm-up included, and stand at zero before the first call, those of every cohort too: the trace is read "
+        "before the run begins. "
+        "After the run the endpoint waits, if somebody scraped, until every scraper has the last page, `--linger` at "
+        "most. Scrapers are told apart by their kept connection, or else by address and User-Agent; one that has "
+        "stayed away for twice its longest time and 5 s, or came once and not again for two minutes, is not waited for "
+        "where another one is. "
+        f"With one cohort, one threshold and load steps a page has {series} series.",
         table(("name", "type", "labels", ""), rows),
         "## Label values",
         "Sets are closed: ids, URLs and texts of the target never become labels. Cohorts come from the trace; beyond "
         "five the rest is `(other)`, where visits stand too that the master alone knows of (lost, undealt).",
         table(("label", "values"), [(code(label), label_values(label, found)) for label, found in values.items()]),
         "`harness_capacity_*` are there in a capacity search (its own process serves them; at the end with the bound "
-        "`estimate`), and in runs that hold several rates one after another (`--arrivals "
+        "`estimate`; beside them stand `harness_run_info` and `harness_run_phase` alone), and in runs that hold "
+        "several rates one after another (`--arrivals "
         "'constant:20/s:1m,constant:40/s:1m'`): each held rate is a step, its first fifth left out; the series speak "
         "of the newest finished one.",
         "## History",
@@ -202,10 +206,14 @@ def metrics_page() -> str:
         "openmetrics`; all carry `scenario`, those of a metric `metric` (`p95(response_time)`).",
         table(("name", ""), [(code(name), text) for name, text in HISTORY.items()]),
         "## Histograms",
-        "Histograms have classic buckets, and in protobuf native ones, too (schema 6: 1.1 % wide); times that "
-        "thresholds name are added to the edges of response time, service "
-        "time and time to available. `harness_latency_seconds` holds exact quantiles of the run so far, from the "
+        "Histograms have classic buckets, and in protobuf native ones, too (schema 6: 1.1 % wide); a time that a "
+        "threshold names is an edge of the histogram that the threshold speaks of. `harness_latency_seconds` holds "
+        "exact quantiles of the run so far, from the "
         "harness's own histogram: prefer it to `histogram_quantile` for headline numbers, and never average it.",
+        'Of response time and service time, `_count` and `le="+Inf"` have the requests without any reply too, so '
+        "that quantiles know of them; `_sum` has the replies alone, for one infinite time would make it infinite for "
+        "ever. So `_sum / _count` is no mean where replies failed to come: "
+        '`harness_latency_seconds{stat="mean"}` is that of the replies.',
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -106,7 +106,7 @@ def _prepare(config: RunConfig, folder: Path, progress: Progress, stack: ExitSta
         config = msgspec.structs.replace(config, trace=str(keep_stdin(folder)))
     if not config.trace_digest:
         facts = check_trace(config.trace, config.on_bad_line)
-        config = msgspec.structs.replace(config, trace_digest=facts.digest)
+        config = msgspec.structs.replace(config, trace_digest=facts.digest, cohorts=facts.cohorts)
         for line in facts.notes:
             progress.note(line)
     resolve_headers(config.headers, os.environ)

@@ -16,7 +16,7 @@ from typing import Any
 import harness
 from harness.bench.machine import machine
 from harness.cli.planned import plan_end_ns, planned_visits
-from harness.cli.run_metrics import RunMetrics
+from harness.cli.run_metrics import RunMetrics, worker_counts, worker_cpu_ratios
 from harness.config.build import public_config
 from harness.config.model import RunConfig
 from harness.errors import ExitCode, StorageError
@@ -222,17 +222,8 @@ class MasterRun:
             visits_planned=totals["visits"]["planned"] if phase == "ended" else self._planned,
             master_only=master_only,
             achieved_rate_hz=float(self._series[-1]["started"]) if self._series else None,
-            workers={
-                "expected": self._config.expect_workers,
-                "ready": sum(member.state == "ready" for member in conductor.members.values()),
-                "running": sum(member.state in ("playing", "draining") for member in conductor.members.values()),
-                "lost": conductor.workers_lost,
-            },
-            worker_cpu_ratio={
-                member.worker: member.cpu_window_ns[-1] / NS_PER_S
-                for member in conductor.everyone()
-                if member.cpu_window_ns
-            },
+            workers=worker_counts(conductor, self._config.expect_workers),
+            worker_cpu_ratio=worker_cpu_ratios(conductor),
             slo_ok=slo_ok,
             verdict=self._verdict,
         )

@@ -105,4 +105,4 @@ def settle_profile(path: str) -> RunConfig:
     if is_simulator(config.target):
         raise UsageError(f"{path}: target.url: plain Locust starts no simulator: start harness sim and give its URL")
     facts = check_trace(config.trace, config.on_bad_line)
-    return absolute_paths(msgspec.structs.replace(config, trace_digest=facts.digest))
+    return absolute_paths(msgspec.structs.replace(config, trace_digest=facts.digest, cohorts=facts.cohorts))

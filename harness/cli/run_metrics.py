@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic_ns, process_time_ns, sleep
+from time import monotonic_ns, process_time_ns
 
 import harness
 from harness.capacity.steps import Staircase, load_steps
@@ -13,16 +13,46 @@ from harness.export.http import MetricsServer
 from harness.export.negotiation import encode
 from harness.export.prometheus import MetricsPage
 from harness.export.state import CapacityState, RunState
+from harness.fleet.master import Conductor
 from harness.judge.evaluate import evaluate
 from harness.judge.threshold import Threshold
 from harness.measure.snapshot import Snapshot
 from harness.plan.arrivals import ArrivalPlan
 from harness.units import NS_PER_S
 
-_LINGER_TURN_S = 0.1
 # Thresholds are judged while the run goes on, too, but never for more than a hundredth of the time.
 _JUDGE_EVERY_NS = 5 * NS_PER_S
 _JUDGE_SHARE = 100
+
+
+def slo_edges_ns(thresholds: Sequence[Threshold]) -> dict[str, list[int]]:
+    """The times that thresholds name, in ns, by the measure that each speaks of."""
+    edges_ns: dict[str, list[int]] = {}
+    for threshold in thresholds:
+        if threshold.timed:
+            edges_ns.setdefault(threshold.subject, []).append(round(threshold.limit))
+    return edges_ns
+
+
+def worker_counts(conductor: Conductor, expected: int) -> dict[str, int]:
+    """How many workers are in each of the states of the metrics page; `expected` were asked for."""
+    states = [member.state for member in conductor.members.values()]
+    return {
+        "expected": expected,
+        "ready": states.count("ready"),
+        "running": states.count("playing") + states.count("draining"),
+        "leaving": states.count("leaving"),
+        "lost": conductor.workers_lost,
+    }
+
+
+def worker_cpu_ratios(conductor: Conductor) -> dict[str, float]:
+    """The share of one core that each worker used in its newest second; those that are gone use none."""
+    return {
+        member.worker: member.cpu_window_ns[-1] / NS_PER_S
+        for member in conductor.members.values()
+        if member.cpu_window_ns
+    }
 
 
 class RunMetrics:
@@ -47,7 +77,8 @@ class RunMetrics:
                 "trace": config.trace_digest,
                 "version": harness.__version__,
             },
-            slo_edges_ns=[int(slo.limit) for slo in thresholds if slo.subject.endswith(("_time", "_available"))],
+            cohorts=config.cohorts,
+            slo_edges_ns=slo_edges_ns(thresholds),
         )
         self._staircase = Staircase(load_steps(arrivals, end_ns), thresholds, config.timeout_ns)
         self._judge_at_ns = 0
@@ -89,10 +120,8 @@ class RunMetrics:
         return self._server.scrapes > 0
 
     def linger(self) -> None:
-        """Waits until the newest page was scraped, if anybody scraped at all; `linger` of the configuration at most."""
-        until_ns = monotonic_ns() + self._config.linger_ns
-        while self.scraped and not self._server.newest_was_served and monotonic_ns() < until_ns:
-            sleep(_LINGER_TURN_S)
+        """Waits until all who scrape have the newest page, if anybody did at all, and no longer than `--linger`."""
+        self._server.linger(self._config.linger_ns / NS_PER_S)
 
     def close(self) -> None:
         """Stops listening."""

@@ -95,12 +95,12 @@ class _Search:
         config = run_config(settled)
         self._thresholds: list[Threshold] = parse_thresholds(config.thresholds)
         criteria = criteria_of(self._thresholds)
-        shape, digest = look_at(config, self._say)
+        shape, facts = look_at(config, self._say)
         self.out = request.out or Path("runs") / _name(config)
-        self._state = open_search(self.out, request, config, digest, shape, self._say)
+        self._state = open_search(self.out, request, config, facts.digest, shape, self._say)
         self.steps = [msgspec.convert(step, Step) for step in self._state.steps]
         self._metrics_address, self._linger_s = config.metrics, config.linger_ns / NS_PER_S
-        config = msgspec.structs.replace(config, trace_digest=digest, metrics=None)
+        config = msgspec.structs.replace(config, trace_digest=facts.digest, cohorts=facts.cohorts, metrics=None)
         self._config = config
         self.plan = planned(request, self._state, config, shape, self._say)
         self._state.plan = msgspec.to_builtins(self.plan)
@@ -110,7 +110,7 @@ class _Search:
             info = {
                 "run_id": config.run_id,
                 "scenario": config.scenario,
-                "trace": digest,
+                "trace": facts.digest,
                 "version": harness.__version__,
             }
             self._metrics = SearchMetrics(self._metrics_address, info)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from time import monotonic, sleep
+from time import monotonic
 
 from harness.capacity.search import Found, Step
 from harness.capacity.steps import StepResult
 from harness.capacity.usl import Usl
 from harness.export.http import MetricsServer
 from harness.export.negotiation import encode
-from harness.export.prometheus import MetricsPage
+from harness.export.prometheus import search_page
 from harness.export.state import CapacityState, RunState
 from harness.units import NS_PER_S
 
 _EVERY_S = 1.0
-_TURN_S = 0.1
 
 
 def capacity_state(newest: StepResult, rate_hz: Mapping[str, float], law: Usl | None) -> CapacityState:
@@ -46,7 +45,7 @@ class SearchMetrics:
 
     def __init__(self, address: str, run_info: Mapping[str, str]) -> None:
         self._server = MetricsServer(address)
-        self._page = MetricsPage(run_info=run_info)
+        self._run_info = run_info
         self._state = RunState()
         self._published_s = 0.0
         self.tick()
@@ -76,16 +75,14 @@ class SearchMetrics:
             self._publish()
 
     def linger(self, limit_s: float) -> None:
-        """Waits until the newest page was scraped, if anybody scraped at all; `limit_s` at most."""
-        until = monotonic() + limit_s
-        while self._server.scrapes and not self._server.newest_was_served and monotonic() < until:
-            sleep(_TURN_S)
+        """Waits until all who scrape have the newest page, if anybody scraped at all; `limit_s` at most."""
+        self._server.linger(limit_s)
 
     def close(self) -> None:
         """Stops listening."""
         self._server.close()
 
     def _publish(self) -> None:
-        page = self._page.page(self._state)
+        page = search_page(self._run_info, self._state)
         self._server.publish({content_type: encode(page, content_type) for content_type in self._server.wanted})
         self._published_s = monotonic()

@@ -14,7 +14,7 @@ import msgspec
 from harness.capacity.bounds import Shape, highest_rate, plan_times, shape_of
 from harness.capacity.search import SearchPlan
 from harness.cli.simulator import is_simulator
-from harness.cli.traces import check_trace
+from harness.cli.traces import TraceFacts, check_trace
 from harness.cli.verdict import near
 from harness.config.build import public_config
 from harness.config.guard import is_loopback
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 # Of what makes a run these differ from step to step, or do not change what is searched for.
 _FREE = (
     "run_id", "trace", "scenario", "arrivals", "duration_ns", "warmup_ns", "loop", "metrics", "linger_ns", "out_dir",
-    "labels", "web", "origins", "user_agent", "log_attempts",
+    "cohorts", "labels", "web", "origins", "user_agent", "log_attempts",
 )  # fmt: skip
 _SHAPE_VISITS = 100_000
 
@@ -52,8 +52,8 @@ class Request:
     resume: bool
 
 
-def look_at(config: RunConfig, say: Say) -> tuple[Shape, str]:
-    """(the shape of the trace's visits, its digest); raises `TraceError` for one that cannot be replayed."""
+def look_at(config: RunConfig, say: Say) -> tuple[Shape, TraceFacts]:
+    """(the shape of the trace's visits, what else it shows); raises `TraceError` for one that cannot be replayed."""
     seen: list[tuple[int, int, float]] = []
 
     def look(visit: Visit) -> None:
@@ -65,7 +65,7 @@ def look_at(config: RunConfig, say: Say) -> tuple[Shape, str]:
     facts = check_trace(config.trace, config.on_bad_line, look)
     for note in facts.notes:
         say(note)
-    return msgspec.structs.replace(shape_of(seen), visits=facts.visits), facts.digest
+    return msgspec.structs.replace(shape_of(seen), visits=facts.visits), facts
 
 
 def open_search(out: Path, request: Request, config: RunConfig, digest: str, shape: Shape, say: Say) -> SearchState:

@@ -17,11 +17,12 @@ from harness.trace.model import Visit
 
 @dataclass(frozen=True)
 class TraceFacts:
-    """A trace that can be replayed; `notes` are lines for people about what is odd in it."""
+    """A trace that can be replayed; `cohorts` in the order in which they come, `notes` for people about what is odd."""
 
     digest: str
     visits: int
     steps: int
+    cohorts: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -33,7 +34,9 @@ def check_trace(path: str, on_bad_line: OnBadLine, look: Callable[[Visit], None]
     """
     bad = BadLines(on_bad_line)
     validation = Validation(path, bad)
+    cohorts: dict[str, None] = {}
     for read, _ in validation:
+        cohorts[read.visit.cohort] = None
         if look is not None:
             look(read.visit)
     validation.finish()
@@ -44,7 +47,7 @@ def check_trace(path: str, on_bad_line: OnBadLine, look: Callable[[Visit], None]
         notes.append(f"{bad.count} bad line(s) of the trace left out; the first: {bad.messages[0]}")
     if validation.warnings:
         notes.append(f"{validation.warnings} warning(s) about the trace: see harness trace validate {path}")
-    return TraceFacts(trace_digest(path), validation.visits, validation.steps, tuple(notes))
+    return TraceFacts(trace_digest(path), validation.visits, validation.steps, tuple(cohorts), tuple(notes))
 
 
 def keep_stdin(folder: Path) -> Path:

@@ -57,11 +57,15 @@ class Regression(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One run, complete and checked. Durations in ns; None means not limited or not given."""
+    """One run, complete and checked. Durations in ns; None means not limited or not given.
+
+    `trace_digest` and `cohorts` (in the order in which they come) are what reading the trace beforehand has shown.
+    """
 
     run_id: str
     trace: str
     trace_digest: str = ""
+    cohorts: tuple[str, ...] = ()
     scenario: str = ""
     target: str = "http://127.0.0.1:8765"
     account: str = "12345678"

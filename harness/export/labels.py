@@ -12,7 +12,7 @@ from harness.units import NS_PER_US
 OTHER_COHORT = "(other)"
 PHASES = ("starting", "warmup", "measure", "drain", "ended")
 VERDICTS = ("PASS", "FAIL", "INVALID")
-WORKER_STATES = ("expected", "ready", "running", "lost")
+WORKER_STATES = ("expected", "ready", "running", "leaving", "lost")
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
 # What an operation cannot come to is not on the page.

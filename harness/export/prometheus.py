@@ -8,11 +8,15 @@ the master alone knows of (lost, undealt) belongs to no cohort and stands under 
 
 Histograms carry classic buckets, the SLO values always among their edges, and native ones for scrapers that take
 protobuf; exact quantiles come from the harness's own histogram as `harness_latency_seconds`.
+
+A capacity search spans many runs and gets no slices of them: `search_page` has what its steps have shown, and no
+counter that would stand at zero while calls are made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from harness.export.distribution import Distribution
 from harness.export.families import Page
@@ -44,10 +48,11 @@ _COUNTERS = {
     "chain": (("event",), "What replies did to the ids of their visits."),
     "connections": (("event",), "Connections opened, reused and closed."),
 }
+_NO_EDGES: Mapping[str, Iterable[int]] = MappingProxyType({})
 _BY_COHORT = frozenset({"visits", "steps", "attempts"})
 # Of these, the page needs the totals that its ratios are made of.
 _RATIO_COUNTERS = frozenset({"first_attempts", "first_available", "steps"})
-# Histograms by measure: edges (SLO values join those of replies), whether one a series per op, and the help text.
+# Histograms by measure: edges (the SLO values of the measure join them), whether one a series per op, the help text.
 _HISTOGRAMS: dict[str, tuple[Sequence[int], bool, str]] = {
     "response_time": (REPLY_EDGES_NS, True, "Planned moment to reply; no reply is infinite, error replies left out."),
     "service_time": (REPLY_EDGES_NS, True, "Request sent to reply; no reply is infinite, error replies left out."),
@@ -66,12 +71,12 @@ class MetricsPage:
         *,
         run_info: Mapping[str, str],
         cohorts: Iterable[str] = (),
-        slo_edges_ns: Iterable[int] = (),
+        slo_edges_ns: Mapping[str, Iterable[int]] = _NO_EDGES,
         max_cohorts: int = 5,
     ) -> None:
         """`run_info`: run_id, scenario, trace, version. `cohorts`: those shown from the start.
 
-        `slo_edges_ns`: the times that thresholds name, each of which becomes a bucket edge of reply times.
+        `slo_edges_ns`: the times that thresholds name, by measure; each becomes a bucket edge of that measure.
         `max_cohorts` (2 or more) bounds the cohort labels, `(other)` included.
         """
         self._run_info = dict(run_info)
@@ -86,10 +91,8 @@ class MetricsPage:
             "connections": {(event,): 0 for event in CONNECTION_EVENTS},
         }
         self._totals = Snapshot()
-        reply_edges_ns = sorted({*REPLY_EDGES_NS, *slo_edges_ns})
         self._edges = {
-            measure: reply_edges_ns if edges is REPLY_EDGES_NS else edges
-            for measure, (edges, _, _) in _HISTOGRAMS.items()
+            measure: sorted({*edges, *slo_edges_ns.get(measure, ())}) for measure, (edges, _, _) in _HISTOGRAMS.items()
         }
         # Where each op has its own buckets, the whole needs only its statistics.
         self._whole = {
@@ -211,10 +214,7 @@ class MetricsPage:
             page.gauge("harness_planned_rate_hz", "Visits per second that the plan asks for.", state.planned_rate_hz)
         if state.achieved_rate_hz is not None:
             page.gauge("harness_achieved_rate_hz", "Visits per second begun.", state.achieved_rate_hz)
-        info = [(tuple(self._run_info.values()), 1)]
-        page.family("harness_run_info", "gauge", "What is running; always 1.", tuple(self._run_info), info)
-        phases = {phase: int(phase == state.phase) for phase in PHASES}
-        _gauges(page, "run_phase", "1 for the phase the run is in.", phases, "phase")
+        _add_identity(page, self._run_info, state.phase)
         workers = {name: state.workers.get(name, 0) for name in WORKER_STATES}
         _gauges(page, "workers", "Workers by state.", workers, "state")
         _gauges(page, "worker_cpu_ratio", "Share of one core that a worker used.", state.worker_cpu_ratio, "worker")
@@ -222,6 +222,22 @@ class MetricsPage:
         _gauges(page, "slo_ok", "1 while the threshold holds, 0 when it is broken.", slo_ok, "slo")
         verdicts = {status: int(status == state.verdict) for status in VERDICTS}
         _gauges(page, "verdict", "1 for the run's verdict; all 0 until there is one.", verdicts, "status")
+
+
+def search_page(run_info: Mapping[str, str], state: RunState) -> Page:
+    """The page of a capacity search: what is running, its phase, and what the steps have shown."""
+    page = Page(families=[])
+    _add_identity(page, run_info, state.phase)
+    if state.capacity is not None:
+        _add_capacity(page, state.capacity)
+    return page
+
+
+def _add_identity(page: Page, run_info: Mapping[str, str], phase: str) -> None:
+    info = [(tuple(run_info.values()), 1)]
+    page.family("harness_run_info", "gauge", "What is running; always 1.", tuple(run_info), info)
+    phases = {each: int(each == phase) for each in PHASES}
+    _gauges(page, "run_phase", "1 for the phase the run is in.", phases, "phase")
 
 
 def _gauges(page: Page, name: str, text: str, values: Mapping[str, float], label: str) -> None:

@@ -31,9 +31,10 @@ class CapacityState(msgspec.Struct, kw_only=True):
 class RunState(msgspec.Struct, kw_only=True):
     """What the page says beside the slices. None means not known (yet), and its series is left out.
 
-    `phase` is one of `labels.PHASES`. `workers` counts by `WORKER_STATES`; `worker_cpu_ratio` is 0 to 1 by worker id.
-    `visits_planned` were due so far. `master_only` counts what no worker can tell: by ("visits" or "steps", "lost" or
-    "undealt"). `slo_ok` holds the thresholds judged so far, `verdict` one of `VERDICTS` at the end.
+    `phase` is one of `labels.PHASES`. `workers` counts by `WORKER_STATES`; `worker_cpu_ratio` is 0 to 1 by worker id,
+    of those that are there. `visits_planned` were due so far. `master_only` counts what no worker can tell: by
+    ("visits" or "steps", "lost" or "undealt"). `slo_ok` holds the thresholds judged so far, `verdict` one of `VERDICTS`
+    at the end.
     """
 
     phase: str = "starting"

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,8 +79,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-def manifest(out: Path) -> dict[str, object]:
-    loaded: dict[str, object] = json.loads((out / "manifest.json").read_text())
+def manifest(out: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((out / "manifest.json").read_text())
     return loaded
 
 
@@ -111,6 +112,8 @@ def test_runs_that_fail(start: Start, tmp_path: Path, scene: str, worker: str, c
     assert f"partial run folder: {out}" in stderr
     assert manifest(out)["partial"] is True
     assert line.removeprefix("harness: error: ") == manifest(out)["reason"]
+    # What reading the trace has shown goes with the configuration to the master.
+    assert manifest(out)["config"]["cohorts"] == ["desktop", "mobile", "tablet"]
     assert (out / "master.log").exists()
 
 

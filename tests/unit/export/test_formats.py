@@ -37,7 +37,8 @@ def a_page() -> Page:
         histogram.add_all([round(random.lognormvariate(16, 2)) for _ in range(5_000)])
         histogram.add_infinite(7)
     snapshot.counters["attempts", "update", "mobile", "accepted"] = 2**40 + 1
-    page = MetricsPage(run_info={"run_id": 'r "1"\\\n', "version": "1"}, slo_edges_ns=[800 * NS_PER_MS])
+    info, edges_ns = {"run_id": 'r "1"\\\n', "version": "1"}, {"response_time": [800 * NS_PER_MS]}
+    page = MetricsPage(run_info=info, slo_edges_ns=edges_ns)
     page.add(snapshot)
     return page.page(RunState(slo_ok={"p99(response_time) < 800ms": True, "ratio(failed) < 1%": False}))
 
@@ -101,6 +102,7 @@ def test_native_buckets_hold_the_same_values() -> None:
     native = found["harness_connect_time_seconds"].metric[0].histogram
     counts = native_counts(native)
     assert (native.schema, native.zero_count, native.sample_count) == (SCHEMA, 2, len(values_ns) + 3)
+    assert native.sample_sum == pytest.approx(sum(values_ns) / NS_PER_S)
     assert counts.pop(INFINITE_BUCKET) == 3
     assert sum(counts.values()) + native.zero_count == len(values_ns)
     below = 2

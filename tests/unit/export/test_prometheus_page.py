@@ -17,13 +17,13 @@ from harness.export.prometheus import MetricsPage
 from harness.export.state import CapacityState, RunState
 from harness.export.text_format import edge_text, encode_text
 from harness.measure.histogram import Histogram
-from harness.measure.names import CHAIN_EVENTS, CONNECTION_EVENTS, SETTLED_VISITS
+from harness.measure.names import CHAIN_EVENTS, CONNECTION_EVENTS, MEASURES, SETTLED_VISITS
 from harness.measure.snapshot import Snapshot
 from harness.units import NS_PER_MS, NS_PER_S
 
 INFO = {"run_id": "r-1", "scenario": "demo", "trace": "demo.jsonl.zst", "version": "0.1.0"}
 COHORTS = ("desktop", "mobile", "tablet", "tv", "watch")
-SLO_EDGES_NS = (800 * NS_PER_MS, 250 * NS_PER_MS, 2 * NS_PER_S)
+SLO_EDGES_NS = dict.fromkeys(MEASURES, (800 * NS_PER_MS, 220 * NS_PER_MS, 2_500 * NS_PER_MS))
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -177,7 +177,7 @@ def test_histograms_have_the_slo_as_an_edge() -> None:
     found = samples(rendered(MetricsPage(run_info=INFO, slo_edges_ns=SLO_EDGES_NS), busy(), state()))
     values_s = [0.001, 0.002, 0.04, 0.799, 0.8, 0.9, 3.0] * len(COHORTS)
     name = "harness_response_time_seconds"
-    for edge in ("0.001", "0.005", "0.25", "0.8", "1.0", "2.0", "5.0", "60.0"):
+    for edge in ("0.001", "0.005", "0.22", "0.8", "1.0", "2.5", "5.0", "60.0"):
         expected = sum(each <= float(edge) for each in values_s)
         assert value(found, f"{name}_bucket", op="get_engagement", le=edge) == expected, edge
     assert value(found, f"{name}_bucket", op="get_engagement", le="+Inf") == len(values_s)
@@ -188,7 +188,7 @@ def test_histograms_have_the_slo_as_an_edge() -> None:
 
 
 def test_no_reply_is_slower_than_every_edge() -> None:
-    """Requests without reply count in +Inf alone, and a quantile that falls on them is +Inf."""
+    """Requests without reply count in +Inf and `_count` alone, not in `_sum`; a quantile that falls on them is +Inf."""
     histogram = Histogram()
     histogram.add(10 * NS_PER_MS, 90)
     histogram.add_infinite(10)
@@ -197,11 +197,15 @@ def test_no_reply_is_slower_than_every_edge() -> None:
     name = "harness_response_time_seconds_bucket"
     assert value(found, name, op="get_engagement", le="60.0") == 90
     assert value(found, name, op="get_engagement", le="+Inf") == 100
+    name = "harness_response_time_seconds"
+    assert value(found, f"{name}_count", op="get_engagement") == 100
+    assert value(found, f"{name}_sum", op="get_engagement") == pytest.approx(0.9)
     stats = {
         stat: value(found, "harness_latency_seconds", measure="response_time", stat=stat)
-        for stat in ("p50", "p99", "max")
+        for stat in ("p50", "p99", "max", "mean")
     }
-    assert stats == {"p50": pytest.approx(0.01, rel=0.001), "p99": inf, "max": 0.01}
+    # The mean is that of the replies, which _sum / _count (0.009 s) is not.
+    assert stats == {"p50": pytest.approx(0.01, rel=0.001), "p99": inf, "max": 0.01, "mean": pytest.approx(0.01)}
 
 
 def test_zeros_stand_before_the_first_call() -> None:
@@ -215,11 +219,15 @@ def test_zeros_stand_before_the_first_call() -> None:
 
 
 def test_the_page_stays_below_500_series() -> None:
-    """Five cohorts, three SLO edges, two workers and everything busy: fewer than 500 series, counted by the parser."""
+    """Five cohorts, three SLO edges in each histogram, two workers, all busy: below 500 by the parser's count."""
     page = MetricsPage(run_info=INFO, cohorts=COHORTS, slo_edges_ns=SLO_EDGES_NS)
     page.add(busy())
     busy_page = page.page(state())
     assert busy_page.series == len(samples(encode_text(busy_page))) < 500
+    plain = MetricsPage(run_info=INFO, cohorts=COHORTS)
+    plain.add(busy())
+    # No edge of an SLO is one that stands there anyway.
+    assert busy_page.series == plain.page(state()).series + 3 * 8
 
 
 def test_cohorts_beyond_the_limit_are_folded_and_never_leave() -> None:
