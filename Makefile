@@ -38,7 +38,7 @@ test: $(READY)  ## the test-suite (installs the Debian packages it needs, when r
 	@$(MAKE) --no-print-directory interpret
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not alone" $(SOURCES_ALONE)
 	@$(MAKE) --no-print-directory compile
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not alone" $(WHOLE_PRODUCT)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not alone" $(WHOLE_PRODUCT)
 	@$(BIN)/python -m pytest -m alone tests
 
 check: $(READY)  ## linter, formatter and types

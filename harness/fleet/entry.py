@@ -125,6 +125,9 @@ class _Master:
         control = _descriptor(CONTROL_FD)
         if control is not None:
             gevent.spawn(self._listen, control)
+        else:
+            # Python would raise it in whichever greenlet runs, the conductor's for instance, which could not go on.
+            gevent.signal_handler(signal.SIGINT, _interrupt_locust)
 
     def _begin(self, send: Send) -> Conductor:
         self._runs += 1
@@ -210,6 +213,12 @@ class _Master:
         self._tell_error(error)
         self._environment.process_exit_code = int(error.exit_code)
         sys.exit(int(error.exit_code))
+
+
+def _interrupt_locust() -> None:
+    """Ctrl-C where Locust expects it, in the greenlet that waits for the end of everything."""
+    hub: Any = gevent.get_hub()
+    hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt)
 
 
 def _descriptor(variable: str) -> int | None:

@@ -271,7 +271,7 @@ def test_nothing_leaves_when_the_name_begins_to_lead_elsewhere(tmp_path: Path) -
     """The same watch while DNS comes to answer with an address that is not allowed: not one packet there."""
     found = tmp_path / "found"
     found.mkdir()
-    trick = WATCHED.format(folder=str(found)) + MOVING.format(name=NAME, after=2.0, later=["192.0.2.7"])
+    trick = WATCHED.format(folder=str(found)) + MOVING.format(name=NAME, after=3.0, takes_s=0.1, later=["192.0.2.7"])
     tricky = write_locustfile(tmp_path, trick)
     trace = tmp_path / "trace.jsonl"
     write_trace(trace, ([get_engagement(identity="fresh")] for _ in range(150)), 25.0)

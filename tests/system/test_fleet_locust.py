@@ -89,6 +89,27 @@ def fragile(self, worker, visits, steps):
 ledger.Ledger.settle = fragile
 """
 
+# Ctrl-C for everybody at the worst moment: while the master is at work, not while it waits.
+INTERRUPT_AT_WORK = """
+import os, signal
+from harness.fleet import master
+
+turn = master.Conductor.turn
+turns = 0
+
+def interrupted(self, now_ns):
+    global turns
+    turns += self.phase == "running"
+    if turns == 20:
+        turns += 1
+        os.killpg(0, signal.SIGINT)
+    for _ in range(1000):
+        pass
+    return turn(self, now_ns)
+
+master.Conductor.turn = interrupted
+"""
+
 
 def trace_of(scratch: Path, visits: int, rate_hz: float = 25.0, think_s: float = 0.2) -> Path:
     """A trace of visits of two steps."""
@@ -151,10 +172,8 @@ def test_ctrl_c_reaches_forked_workers_and_harms_nothing(tmp_path: Path) -> None
     with oracle() as server:
         profile = write_profile(tmp_path, trace, server.url)
         args = [*master_args(profile, port)[1:], "--processes", "2", "--master-port", str(port)]
-        with Locust(*args, scratch=tmp_path) as locust:
-            wait_until(lambda: begun_second(tmp_path / "run") >= 2, 30, "two seconds of the run")
-            locust.signal(signal.SIGINT, group=True)
-            code = locust.wait(30)
+        with Locust(*args, scratch=tmp_path, locustfile=write_locustfile(tmp_path, INTERRUPT_AT_WORK)) as locust:
+            code = locust.wait(60)
         log = server.log()
     assert code == INTERRUPTED, locust.explain()
     summary = summary_of(tmp_path / "run")

@@ -28,7 +28,7 @@ from tests.system.plain_locust import (
     write_profile,
 )
 
-pytestmark = [pytest.mark.system, pytest.mark.xdist_group("fleet")]
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("fleet_parts")]
 
 HONEST = (0, 5)
 ENGAGED = {"available", "not_available", "accepted"}

@@ -127,7 +127,6 @@ def test_tls_to_the_service_below_a_path(tmp_path: Path) -> None:
         assert conversation(running.port, post("/", "!")).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
 
 
-@pytest.mark.alone
 def test_the_loop_closes(tmp_path: Path) -> None:
     """A replay of 200 visitors, recorded, is the trace again; half of its think times at least within 10 ms.
 

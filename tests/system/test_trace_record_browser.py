@@ -12,7 +12,6 @@ from tests.system.recorded_browser import record_and_replay
 pytestmark = [pytest.mark.system, pytest.mark.chromium]
 
 
-@pytest.mark.alone
 def test_a_browser_recorded_and_replayed(tmp_path: Path) -> None:
     """Chromium's visits, replayed with the guessed policy, are the same calls per visitor; half the gaps within 20 ms.
 
