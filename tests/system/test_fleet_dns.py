@@ -50,7 +50,8 @@ def play_moving(scratch: Path, later: list[str]) -> tuple[int, Locust, Summary, 
     """Plays 150 one-call visits, 25 a second, while the name moves; the peers at 127.0.0.1 and 127.0.0.2 saw this."""
     trace = scratch / "trace.jsonl"
     write_trace(trace, ([get_engagement(identity="fresh")] for _ in range(150)), 25.0)
-    tricky = write_locustfile(scratch, MOVING.format(name=NAME, after=MOVES_AFTER_S, takes_s=ANSWER_TAKES_S, later=later))
+    moving = MOVING.format(name=NAME, after=MOVES_AFTER_S, takes_s=ANSWER_TAKES_S, later=later)
+    tricky = write_locustfile(scratch, moving)
     with ExitStack() as stack:
         old = stack.enter_context(peer({"v": answer(reply())}))
         new = stack.enter_context(peer({"v": answer(reply())}, host="127.0.0.2", port=old.port))
