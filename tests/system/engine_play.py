@@ -12,6 +12,7 @@ import resource
 import socket
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns
@@ -20,11 +21,16 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 _WITHOUT_RETRY = {"name": "none"}
 _LINKS = Path("/proc/self/fd")
+_STATM = Path("/proc/self/statm")
 
 
 @dataclass(frozen=True)
 class Played:
-    """What a play left: records as dicts with names instead of numbers; descriptors and unreachable objects counted."""
+    """What a play left: records as dicts with names instead of numbers; descriptors and unreachable objects counted.
+
+    With `tally` there are no records, but how often the visits of a kind (their name up to "-") had a result; `rss_mb`
+    is the resident memory after each tenth of the visits.
+    """
 
     attempts: list[dict[str, Any]]
     ends: dict[str, int]
@@ -33,6 +39,8 @@ class Played:
     cycles: int
     own_limits: int
     lag_max_ns: int
+    tally: dict[str, dict[str, int]]
+    rss_mb: list[float]
 
     def results(self) -> dict[str, list[str]]:
         """The attempts' results by visit, in order."""
@@ -59,17 +67,18 @@ def play(
     slots: int | None = None,
     addresses: list[tuple[str, int]] | None = None,
     descriptor_room: int | None = None,
+    tally: bool = False,
     limit_s: float = 60,
     **config: Any,
 ) -> Played:
     """Plays the visits against `target` and returns when all are over; fails when that takes longer than `limit_s`.
 
     All are due at once, or run `slots` at a time. `addresses` stand in for DNS, `descriptor_room` limits how many
-    descriptors may be opened, `config` are fields of `RunConfig`.
+    descriptors may be opened, `tally` counts records instead of keeping them, `config` are fields of `RunConfig`.
     """
     config = {"run_id": "play", "trace": "-", "target": target, "retry": _WITHOUT_RETRY, **config}
     job = {"config": config, "visits": visits, "slots": slots, "addresses": addresses, "limit_s": limit_s}
-    job["descriptor_room"] = descriptor_room
+    job |= {"descriptor_room": descriptor_room, "tally": tally}
     command = [sys.executable, "-m", "tests.system.engine_play"]
     done = subprocess.run(
         command, input=json.dumps(job), capture_output=True, text=True, cwd=ROOT, timeout=limit_s + 30, check=False
@@ -117,9 +126,15 @@ def _main() -> None:
         def __init__(self) -> None:
             self.all: list[Attempt] = []
             self.own_limits = 0
+            self.tally: dict[str, Counter[str]] = {}
 
         def attempts(self, batch: list[Attempt]) -> None:
-            self.all += batch
+            if not job["tally"]:
+                self.all += batch
+                return
+            for attempt in batch:
+                kind = attempt.visit.partition("-")[0]
+                self.tally.setdefault(kind, Counter())[attempt.result.name] += 1
 
         def own_limit(self) -> None:
             self.own_limits += 1
@@ -131,7 +146,10 @@ def _main() -> None:
 
     def on_over(_ticket: int, end: VisitEnd) -> None:
         ends[end] += 1
-        if sum(ends.values()) == len(job["visits"]):
+        ended = sum(ends.values())
+        if ended * 10 // visits != (ended - 1) * 10 // visits:
+            rss_mb.append(int(_STATM.read_text().split()[1]) * resource.getpagesize() / 1e6)
+        if ended == visits:
             over.set()
 
     def on_crash(error: BaseException) -> None:
@@ -144,6 +162,8 @@ def _main() -> None:
     hub = gevent.get_hub()
     endpoint = resolve_endpoint(config, getaddrinfo if job["addresses"] else socket.getaddrinfo)
     keep = Keep()
+    visits = len(job["visits"])
+    rss_mb: list[float] = []
     arrivals = [Arrival(0, orjson.dumps(visit), "", ticket) for ticket, visit in enumerate(job["visits"])]
     gevent.sleep(0)
     gc.collect()
@@ -179,6 +199,8 @@ def _main() -> None:
         "descriptors": (before, _descriptors()),
         "cycles": cycles,
         "own_limits": keep.own_limits,
+        "tally": keep.tally,
+        "rss_mb": rss_mb,
         "lag_max_ns": max((a.started_ns - a.planned_ns for a in keep.all if a.started_ns >= 0), default=0),
     }
     json.dump(outcome, sys.stdout)
