@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic_ns
 from typing import Any
 
@@ -79,18 +80,19 @@ class Alarm:
         self._watcher.start(self._ring)
 
     def _ring(self) -> None:
-        if self.exact:
-            try:
-                os.read(self._fd, 8)
-            except BlockingIOError:
-                return  # set anew between the wake-up and now
-        elif self._moment_ns is not None and monotonic_ns() < self._moment_ns:
-            # The loop counts from when it last looked at its own clock, so its timers may be early.
-            moment_ns, self._moment_ns = self._moment_ns, None
-            self.set(moment_ns)
-            return
+        moment_ns = self._moment_ns
+        if moment_ns is None or monotonic_ns() < moment_ns:
+            if not self.exact and moment_ns is not None:
+                # The loop counts from when it last looked at its own clock, so its timers may be early.
+                self._moment_ns = None
+                self.set(moment_ns)
+            return  # with a timerfd: set anew between the wake-up and now
         self._moment_ns = None
         self._callback()
+        if self.exact and self._moment_ns is None and self._fd >= 0:
+            # Setting a timer anew takes back that it rang, which spares the usual ring a read.
+            with suppress(BlockingIOError):
+                os.read(self._fd, 8)
 
     def close(self) -> None:
         """Never rings again; releases the descriptor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Callable
 from typing import Any
 
@@ -88,22 +89,47 @@ def test_ringing_clears_the_moment_and_allows_the_same_again(timerfd: list[tuple
     alarm.close()
 
 
-def test_a_ring_that_was_overtaken_by_a_new_setting_is_ignored(
-    timerfd: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ring_that_was_overtaken_by_a_new_setting_is_ignored(timerfd: list[tuple[int, int]]) -> None:
     """The descriptor was readable, but has been set anew since: the callback waits for the new moment."""
     loop = Loop()
     alarm = Alarm(loop, lambda: pytest.fail("rang"))
+    later_ns = clock.monotonic_ns() + 60 * NS_PER_S
     alarm.set(9)
-
-    def read(_fd: int, _size: int) -> bytes:
-        raise BlockingIOError
-
-    monkeypatch.setattr(clock.os, "read", read)
+    alarm.set(later_ns)
     assert loop.watchers[0].fire is not None
     loop.watchers[0].fire()
-    assert alarm.moment_ns == 9
-    monkeypatch.undo()
+    assert alarm.moment_ns == later_ns
+    alarm.close()
+
+
+@pytest.mark.parametrize("next_ns", [None, 60 * NS_PER_S])
+def test_what_rang_is_silent_until_its_next_moment(next_ns: int | None) -> None:
+    """A real timerfd is readable no more after its ring, whether the callback set another moment or none."""
+    loop = Loop()
+    descriptor = -1
+    rung: list[int] = []
+
+    def ring() -> None:
+        rung.append(1)
+        if next_ns is not None:
+            alarm.set(clock.monotonic_ns() + next_ns)
+
+    def create(which: int, flags: int) -> int:
+        nonlocal descriptor
+        descriptor = clock._libc.timerfd_create(which, flags)
+        return descriptor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "_create", create)
+        alarm = Alarm(loop, ring)
+    alarm.set(1)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    assert poll.poll(10_000) == [(descriptor, select.POLLIN)]
+    assert loop.watchers[0].fire is not None
+    loop.watchers[0].fire()
+    assert poll.poll(0) == []
+    assert rung == [1]
     alarm.close()
 
 
