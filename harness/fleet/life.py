@@ -143,7 +143,6 @@ class Life:
         self._start: Start | None = None
         self._engine: PlaysVisits | None = None
         self._recorder = Recorder()
-        self._offset_ns = 0
         self._word_ns = 0
         self._beat_ns = 0
         self._leave_ns = 0
@@ -259,7 +258,6 @@ class Life:
             return
         self.worker, self.run_id = start.worker, config.run_id
         self._drain_ns = config.drain_ns
-        self._offset_ns = start.offset_ns
         self._word_ns = max(self._word_ns, now_ns)
         self._state = "ready"
 
@@ -390,7 +388,7 @@ class Life:
             self._send(Pulse(self.incarnation, beat.sent_ns, now_ns, self._state, 0, 0, 0))
             return
         # A word counts from when it was said, not from when it was read: a stopped process finds old ones waiting.
-        self._word_ns = max(self._word_ns, beat.sent_ns + self._offset_ns)
+        self._word_ns = max(self._word_ns, beat.sent_ns + beat.offset_ns)
         engine.hear(self._word_ns)
         if beat.share is not None and beat.sent_ns > self._beat_ns and self._state != "ready":
             self._beat_ns = beat.sent_ns

@@ -15,7 +15,8 @@ import msgspec
 from harness import __version__
 from harness.config.model import RunConfig
 from harness.errors import ExitCode
-from harness.fleet.dealer import Dealer
+from harness.fleet.dealer import REDEAL_AFTER_NS, Dealer
+from harness.fleet.handover import Handover
 from harness.fleet.member import Member
 from harness.fleet.messages import (
     Beat,
@@ -33,8 +34,8 @@ from harness.fleet.messages import (
     SliceReport,
     Start,
     Trouble,
+    process_of,
 )
-from harness.fleet.shares import divide
 from harness.measure.ledger import Ledger
 from harness.measure.snapshot import Snapshot
 from harness.plan.schedule import PlannedVisit
@@ -96,13 +97,14 @@ class Conductor:
         self._observer = observer
         self._plan_end_ns = plan_end_ns
         self._closed_slots = config.closed_slots
+        self._handover = Handover(self._closed_slots, config.limits)
         self.ledger = Ledger()
         self.dealer = Dealer(visits, self.ledger, closed=self._closed_slots is not None)
         self.members: dict[str, Member] = {}
         self.gone: list[Member] = []
         self._left: set[str] = set()
         self._names = 0
-        self._refused: set[tuple[str, int]] = set()
+        self._refused: set[str] = set()
         self._gather_until_ns: int | None = None
         self.phase: Phase = "gathering"
         self.t0_ns = 0
@@ -125,12 +127,14 @@ class Conductor:
         """Does what is due at `now_ns` (the master's clock)."""
         if self.phase == "finished":
             return
+        if self.phase in ("running", "draining"):
+            # Before the beats, which bring the shares.
+            self._admit(now_ns)
         self._beat(now_ns)
         self._check_silence(now_ns)
         if self.phase in ("gathering", "starting"):
             self._gather(now_ns)
         elif self.phase in ("running", "draining"):
-            self._admit(now_ns)
             self._deal(now_ns)
             if self.phase == "draining":
                 self._drain(now_ns)
@@ -201,24 +205,24 @@ class Conductor:
     # Gathering and starting
 
     def _hello(self, hello: Hello, now_ns: int) -> None:
-        process = (hello.host, hello.pid)
+        process = process_of(hello.incarnation)
         known = hello.incarnation in self.members or process in self._refused
         if known or self.phase in ("draining", "finished"):
             return
         if hello.version != __version__:
             self._refuse_version(hello, now_ns)
             return
-        former = [member for member in self.members.values() if (member.host, member.pid) == process]
+        former = [member for member in self.members.values() if member.process == process]
         self._names += 1
         member = Member(hello, f"worker-{self._names}", now_ns)
         self.members[hello.incarnation] = member
         self._observer.journal({"event": "joined", "worker": member.worker, "incarnation": member.incarnation})
         for old in former:
             # The process has fenced itself and comes back: its former life is over.
-            self._lose(old, now_ns, "it came back as a new incarnation")
+            self._lose(old, now_ns, "it came back as a new incarnation", over_ns=now_ns)
 
     def _refuse_version(self, hello: Hello, now_ns: int) -> None:
-        self._refused.add((hello.host, hello.pid))
+        self._refused.add(process_of(hello.incarnation))
         message = (
             f"the worker on {hello.host} (pid {hello.pid}) runs harness {hello.version}, the master {__version__}: "
             "install the same version on both"
@@ -231,13 +235,13 @@ class Conductor:
     def _beat(self, now_ns: int) -> None:
         for member in self.members.values():
             every_ns = BEAT_EVERY_NS if member.pulses >= _GREETING_PULSES else _GREETING_BEAT_NS
-            due = member.uninformed or now_ns - member.beat_ns >= every_ns
+            due = member.part.uninformed or now_ns - member.beat_ns >= every_ns
             if due and now_ns - member.heard_ns < LOST_AFTER_NS:
                 member.beat_ns = now_ns
-                member.uninformed = False
+                member.part.told(now_ns)
                 if member.joined:
                     self.dealer.spoke(member.incarnation, now_ns - self.t0_ns)
-                self._send(Beat(member.incarnation, now_ns, member.share))
+                self._send(Beat(member.incarnation, now_ns, member.word_offset_ns, member.share))
 
     def _gather(self, now_ns: int) -> None:
         expected = self._config.expect_workers
@@ -254,7 +258,9 @@ class Conductor:
             return
         self.t0_ns = now_ns + _START_AHEAD_NS
         self.phase = "running"
-        self._join(ready, now_ns)
+        self._handover.begin([member.part for member in ready])
+        for member in ready:
+            self._join(member, now_ns)
         self._observer.started(self.t0_ns, len(ready))
         self._deal(now_ns)
 
@@ -270,7 +276,7 @@ class Conductor:
         for member in self.members.values():
             if member.state == "joining" and member.pulses >= _GREETING_PULSES and self._due(member, now_ns):
                 config = msgspec.json.encode(self._config)
-                self._send(Start(member.incarnation, member.worker, config, member.offset_ns))
+                self._send(Start(member.incarnation, member.worker, config))
 
     def _due(self, member: Member, now_ns: int) -> bool:
         """Whether a message that is repeated until it shows effect is due."""
@@ -279,23 +285,11 @@ class Conductor:
         member.sent_ns = now_ns
         return True
 
-    def _join(self, members: list[Member], now_ns: int) -> None:
-        for member in members:
-            member.joined = True
-        self._share_out()
-        for member in members:
-            slots = member.share.slots if member.share is not None else None
-            self.dealer.join(member.incarnation, member.worker, slots, member.capacity)
-            self._send_go(member, now_ns)
-
-    def _share_out(self) -> None:
-        """Divides slots and guard-rails among those who play; beats bring the shares, the first of them at once."""
-        members = [member for member in self.members.values() if member.joined]
-        shares = divide(self._closed_slots, self._config.limits, [member.capacity for member in members])
-        for member, share in zip(members, shares, strict=True):
-            if member.share != share:
-                member.share = share
-                member.uninformed = True
+    def _join(self, member: Member, now_ns: int) -> None:
+        assert member.share is not None
+        member.joined = True
+        self.dealer.join(member.incarnation, member.worker, member.share.slots, member.part.capacity)
+        self._send_go(member, now_ns)
 
     def _send_go(self, member: Member, now_ns: int) -> None:
         assert member.share is not None
@@ -303,20 +297,26 @@ class Conductor:
         self._send(Go(member.incarnation, self.t0_ns + member.offset_ns, member.share))
 
     def _admit(self, now_ns: int) -> None:
-        """Lets late workers in, and repeats GO to those that seem not to have got it."""
+        """Lets late workers in as room for them becomes free, and repeats GO to those that seem not to have got it."""
+        late: list[Member] = []
         if self.phase == "running":
             self._send_starts(now_ns)
             late = [member for member in self.members.values() if member.state == "ready" and not member.joined]
-            for member in late[: self._room()]:
-                self._join([member], now_ns)
-        for member in self.members.values():
-            waiting = member.joined and member.state == "ready" and not self._revoking
+            late = late[: self._room()]
+        joined = [member for member in self.members.values() if member.joined]
+        self._handover.settle([member.part for member in (*joined, *late)], now_ns)
+        for member in late:
+            if self._handover.complete(member.part):
+                self._join(member, now_ns)
+        for member in joined:
+            waiting = member.state == "ready" and not self._revoking
             if waiting and now_ns - member.sent_ns >= _RESEND_SOON_NS:
                 self._send_go(member, now_ns)
 
     def _room(self) -> int | None:
-        """How many more workers can have a part of the open visits that are allowed, one at least; None: any."""
-        most = self._config.limits.max_open_visits
+        """How many more workers can have a part of the slots and open visits that are allowed; None: any number."""
+        wholes = [self._closed_slots, self._config.limits.max_open_visits]
+        most = min((whole for whole in wholes if whole is not None), default=None)
         return None if most is None else max(0, most - sum(member.joined for member in self.members.values()))
 
     # Running
@@ -394,8 +394,8 @@ class Conductor:
         self.gone.append(member)
         self._left.add(member.incarnation)
         self.dealer.depart(member.incarnation)
+        self._handover.gone(member.part, now_ns)
         self._observer.journal({"event": "left", "worker": member.worker})
-        self._share_out()
         if not self._somebody_left():
             self._end_alone(f"{member.worker} has left", now_ns)
 
@@ -411,13 +411,14 @@ class Conductor:
             if self.error is None:
                 self.fail(trouble.message, ExitCode(trouble.exit_code), now_ns, trouble.details)
             return
-        self._refused.add((member.host, member.pid))
+        self._refused.add(member.process)
         # A late worker that cannot take part leaves the others alone.
         if member.joined or self.phase in ("gathering", "starting"):
             self.fail(trouble.message, ExitCode(trouble.exit_code), now_ns, trouble.details)
-        self._lose(member, now_ns, trouble.message)
+        self._lose(member, now_ns, trouble.message, over_ns=now_ns)
 
-    def _lose(self, member: Member, now_ns: int, reason: str) -> None:
+    def _lose(self, member: Member, now_ns: int, reason: str, *, over_ns: int | None = None) -> None:
+        """Gives a worker up; from `over_ns` on it certainly does nothing (None: when its fence must have closed)."""
         if self.phase == "finished":
             return
         del self.members[member.incarnation]
@@ -425,11 +426,11 @@ class Conductor:
         if member.joined:
             self.gone.append(member)
             self.workers_lost += 1
-            loss = self.dealer.lose(member.incarnation, member.beat_ns - self.t0_ns)
+            # By a clock that gained, the fence lets begin what is due so much later.
+            loss = self.dealer.lose(member.incarnation, member.beat_ns + member.gained_ns - self.t0_ns)
+            self._handover.gone(member.part, over_ns or member.beat_ns + REDEAL_AFTER_NS)
             entry |= {"visits": loss.lost, "revoked": loss.again}
         self._observer.journal(entry)
-        if member.joined:
-            self._share_out()
         if self.phase in ("running", "draining") and not self._somebody_left():
             self._end_alone(f"{member.worker} is lost ({reason})", now_ns)
 

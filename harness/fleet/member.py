@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from harness.engine.ceilings import Share
-from harness.fleet.messages import Hello, Pulse, SliceReport, WorkerState
+from harness.fleet.handover import Part
+from harness.fleet.messages import Hello, Pulse, SliceReport, WorkerState, process_of
 from harness.measure.snapshot import Snapshot
 from harness.units import NS_PER_S
 
@@ -21,15 +22,14 @@ class Member:
     def __init__(self, hello: Hello, worker: str, now_ns: int) -> None:
         self.incarnation = hello.incarnation
         self.worker = worker
+        self.process = process_of(hello.incarnation)
         self.host = hello.host
         self.pid = hello.pid
         self.state: WorkerState = "joining"
-        self.capacity = hello.capacity
+        self.part = Part(hello.capacity)
         self.joined = False
         # Asked to go; everything it was dealt will be accounted for, by itself or by others.
         self.leaving = False
-        self.share: Share | None = None
-        self.uninformed = False
         self.open_visits = 0
         self.leases = 0
         # When it was last heard, last sent a beat, and last sent what is repeated until it shows effect.
@@ -38,6 +38,8 @@ class Member:
         self.sent_ns = 0
         self.pulses = 0
         self.offset_ns = 0
+        self.word_offset_ns = 0
+        self.gained_ns = 0
         self._best_rtt_ns: int | None = None
         self._newest: deque[tuple[int, int]] = deque(maxlen=_CLOCK_WINDOW)
         self.reported_second = -1
@@ -51,16 +53,31 @@ class Member:
         self._cpu_max_ratio = 0.0
 
     def pulse(self, pulse: Pulse, now_ns: int) -> None:
-        """Notes a pulse; the clock offset (worker minus master) is taken from the one that returned soonest."""
+        """Notes a pulse; the clock offset (worker minus master) is taken from the one that returned soonest.
+
+        From the start on that offset stays, because the schedule hangs on it. Clocks drift apart all the same, and the
+        fence has to follow them: `word_offset_ns` is kept within what each pulse proves, since the worker read its
+        clock after the beat had left and before the pulse came. `gained_ns` is how far it ever was above the first.
+        """
         self.pulses += 1
         self.state = pulse.state
         self.open_visits = pulse.open_visits
         rtt_ns = now_ns - pulse.echo_ns
         offset_ns = pulse.worker_ns - (pulse.echo_ns + now_ns) // 2
         self._newest.append((rtt_ns, offset_ns))
-        # Once it plays, its schedule hangs on the offset that it was given.
         if not self.joined and (self._best_rtt_ns is None or rtt_ns < self._best_rtt_ns):
-            self._best_rtt_ns, self.offset_ns = rtt_ns, offset_ns
+            self._best_rtt_ns = rtt_ns
+            self.offset_ns = self.word_offset_ns = offset_ns
+        least_ns, most_ns = pulse.worker_ns - now_ns, pulse.worker_ns - pulse.echo_ns
+        self.word_offset_ns = min(max(self.word_offset_ns, least_ns), most_ns)
+        self.gained_ns = max(self.gained_ns, self.word_offset_ns - self.offset_ns)
+        if self.joined and pulse.state != "ready":
+            self.part.heard(pulse.echo_ns, pulse.open_visits, now_ns)
+
+    @property
+    def share(self) -> Share | None:
+        """What it may do, None before it has a part in the run."""
+        return self.part.share
 
     @property
     def clock_error_ns(self) -> int | None:

@@ -22,9 +22,17 @@ WorkerState = Literal["joining", "ready", "playing", "leaving", "draining", "fin
 
 
 class Message(msgspec.Struct, tag=True, array_like=True, gc=False):
-    """Base of all messages; an `incarnation` is one life of a worker process, from joining to the end or a fence."""
+    """Base of all messages; an `incarnation` is one life of a worker process, from joining to the end or a fence.
+
+    It reads PROCESS-LIFE: see `process_of`.
+    """
 
     incarnation: str
+
+
+def process_of(incarnation: str) -> str:
+    """Which process lives this life: a token that no other process ever has, not even one of the same host and pid."""
+    return incarnation.rpartition("-")[0]
 
 
 # From a worker
@@ -108,22 +116,20 @@ class Trouble(Message):
 class Beat(Message):
     """The master is alive and regards this incarnation as a member; `sent_ns` is its own clock.
 
-    `share` is what the worker may do now, None before the run has started; the newest beat counts.
+    `offset_ns` is the worker's clock minus the master's, as far as that is known by now. `share` is what the worker may
+    do now, None before the run has started; the newest beat counts.
     """
 
     sent_ns: int
+    offset_ns: int
     share: Share | None = None
 
 
 class Start(Message):
-    """The run's configuration as JSON; `offset_ns` is the worker's clock minus the master's.
-
-    `worker` is the name in the books.
-    """
+    """The run's configuration as JSON; `worker` is the name in the books."""
 
     worker: str
     config: bytes
-    offset_ns: int
 
 
 class Go(Message):

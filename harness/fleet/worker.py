@@ -47,6 +47,8 @@ class WorkerNode:
         self._capacity = capacity
         self._renewal: Renewal | None = None
         self._kick = Event()
+        # Drawn anew: a container that starts again has the name and the process number of the one before.
+        self._process = f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}"
         self._lives = 0
         self._life = self._born()
         self._asked_to_leave = False
@@ -55,8 +57,7 @@ class WorkerNode:
 
     def _born(self) -> Life:
         self._lives += 1
-        # Drawn anew: a container that starts again has the name and the process number of the one before.
-        incarnation = f"{socket.gethostname()}-{os.getpid()}-{token_hex(4)}-{self._lives}"
+        incarnation = f"{self._process}-{self._lives}"
         return Life(incarnation, self._send, self._audience, self._make_engine, self._kick.set, self._capacity)
 
     @property

@@ -17,6 +17,8 @@ from harness.fleet.messages import TICKET_BITS, Beat, FromMaster, FromWorker, Le
 from harness.plan.schedule import PlannedVisit
 
 REDEAL_AFTER_NS = 5_000_000_000
+# By so much a clock may seem to have gained: the longest round trip of a test's network.
+CLOCK_NS = 1_000_000_000
 ENDS = ("completed", "censored", "dropped", "lost", "revoked")
 STEPS = 2
 
@@ -106,10 +108,13 @@ class BruteForce:
             assert self._conductor is not None
             safe_ns = self._words[incarnation] - self._conductor.t0_ns + REDEAL_AFTER_NS
             still = self._open(incarnation)
-            again = [key for key in still if not self._closed and self._dues[key] > safe_ns]
+            again = [key for key in still if self._names[key] in set(entry["revoked"])]
             lost = [key for key in still if key not in again]
             assert sorted(entry["revoked"]) == sorted(self._names[key] for key in again)
             assert sorted(entry["visits"]) == sorted(self._names[key] for key in lost)
+            assert not (self._closed and again)
+            assert all(self._dues[key] > safe_ns for key in again)
+            assert self._closed or all(self._dues[key] <= safe_ns + CLOCK_NS for key in lost)
             self._end(again, "revoked")
             self._end(lost, "lost")
 

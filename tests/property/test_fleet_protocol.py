@@ -1,9 +1,9 @@
 """The fleet's protocol under bad luck: the real conductor and worker lives against the diary of what was really done.
 
-Messages are lost, doubled, delayed and reordered; processes stop, die and join; the master stands still; somebody
-interrupts; workers are asked to go. Whatever happens, the books say after every message what a brute-force count of
-every single visit says, no visit is begun twice, and in the end every visit of the plan has exactly one end: what the
-diary says, or lost by name, or undealt.
+Messages are lost, doubled, delayed and reordered; processes stop, are cut off, die, start again and join; the master
+stands still; somebody interrupts; workers are asked to go. Whatever happens, the books say after every message what a
+brute-force count of every single visit says, no visit is begun twice, no more are open than there are slots, and in the
+end every visit of the plan has exactly one end: what the diary says, or lost by name, or undealt.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ NETWORKS = st.builds(
 # (what, when in seconds, which worker, for how long in seconds)
 EVENTS = st.lists(
     st.tuples(
-        st.sampled_from(["stop", "kill", "join", "leave", "stop master", "interrupt"]),
+        st.sampled_from(["stop", "cut off", "kill", "restart", "join", "leave", "stop master", "interrupt"]),
         SECONDS,
         st.integers(0, 3),
         st.sampled_from([0.5, 2.0, 3.2, 4.5, 7.0]),
@@ -78,8 +78,13 @@ def play(fleet: ScriptedFleet, events: list[tuple[str, float, int, float]], end_
             if what == "stop":
                 process.stopped = True
                 wakes.append((at_s + for_s, process))
+            elif what == "cut off":
+                process.cut_off = True
+                wakes.append((at_s + for_s, process))
             elif what == "kill":
                 process.alive = False
+            elif what == "restart":
+                process.restart()
             elif what == "join":
                 fleet.add_worker()
             elif what == "leave":
@@ -94,7 +99,7 @@ def play(fleet: ScriptedFleet, events: list[tuple[str, float, int, float]], end_
             if wake[1] is None:
                 fleet.master_stopped = False
             else:
-                wake[1].stopped = False
+                wake[1].stopped = wake[1].cut_off = False
         fleet.turns(0.1)
 
 
@@ -142,4 +147,5 @@ def test_every_visit_of_a_closed_loop_has_exactly_one_end(
     books.watch(fleet.conductor, fleet.notes.entries)
     play(fleet, events, end_s=150.0)
     fleet.check_books()
+    assert fleet.peak_open <= 5, "more visits open than there are slots"
     assert books.checked > 10 or not fleet.conductor.t0_ns

@@ -64,7 +64,7 @@ def flooding(self, now_ns):
         (runner,) = [each for each in gc.get_objects() if type(each) is MasterRunner]
         for client in list(runner.clients):
             for number in range(3_000):
-                runner.send_message(CHANNEL, encode(Beat("nobody", number)), client_id=client)
+                runner.send_message(CHANNEL, encode(Beat("nobody", number, 0)), client_id=client)
     return turn(self, now_ns)
 
 fabric.Conductor.turn = flooding

@@ -1,8 +1,8 @@
 """A fleet on a script: the real conductor and real worker lives, on a clock, a network and engines of the test's own.
 
 Every message passes through a `fate`: a function that says after which delays it arrives (none: lost, two: doubled).
-Processes can be stopped, killed and started at any time. The engines only keep a diary of what was begun and how it
-ended; the diary is the oracle for the master's books.
+Processes can be stopped, cut off, killed, restarted and started at any time. The engines only keep a diary of what was
+begun and how it ended; the diary is the oracle for the master's books.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 from typing import Any
 
-import msgspec
-
 from harness.config.model import Limits, RunConfig
 from harness.engine.ceilings import Share
 from harness.engine.engine import FENCE_NS, Arrival
 from harness.fleet.life import Life
 from harness.fleet.master import Conductor
-from harness.fleet.messages import FromMaster, FromWorker, Hello
+from harness.fleet.messages import FromMaster, FromWorker
 from harness.measure.recorder import Recorder
 from harness.measure.snapshot import Snapshot
 from harness.plan.schedule import PlannedVisit
@@ -65,6 +63,9 @@ class Diary:
     def __init__(self) -> None:
         self.begun: Counter[str] = Counter()
         self.begun_by: dict[str, str] = {}
+        # The moment now, and of each begin, on the script's own clock.
+        self.now_ns = START_NS
+        self.begun_ns: dict[str, int] = {}
         self.ends: dict[str, VisitEnd] = {}
 
 
@@ -86,6 +87,7 @@ class ScriptedEngine:
         self._running = False
         self.t0_ns = 0
         self.slots: int | None = None
+        self.most_open: int | None = None
         self.shares: list[Share] = []
         self.second = 0
         self.begun = 0
@@ -111,7 +113,7 @@ class ScriptedEngine:
         self._arrivals = deque(sorted([*self._arrivals, *arrivals], key=lambda arrival: arrival.due_ns))
 
     def take_share(self, share: Share) -> None:
-        self.slots = share.slots
+        self.slots, self.most_open = share.slots, share.open_visits
         self.shares.append(share)
 
     def revoke(self, after_ns: int = -2) -> list[int]:
@@ -145,22 +147,30 @@ class ScriptedEngine:
                 self.fenced = True
                 return
             self._begin(self._arrivals.popleft(), now_ns)
+        while self._arrivals and self._too_late(self._arrivals[0], now_ns):
+            self._begin(self._arrivals.popleft(), now_ns)
         if now_ns // NS_PER_S > self.second:
             self._on_second(now_ns // NS_PER_S - 1)
             self.second = now_ns // NS_PER_S
 
     def _may_begin(self, now_ns: int) -> bool:
+        if self.most_open is not None and len(self._open) >= self.most_open:
+            return False
         if self.slots is not None:
             return len(self._open) < self.slots
         return self._arrivals[0].due_ns <= now_ns
 
+    def _too_late(self, arrival: Arrival, now_ns: int) -> bool:
+        return self.slots is None and now_ns - arrival.due_ns > self._max_lag_ns
+
     def _begin(self, arrival: Arrival, now_ns: int) -> None:
-        if self.slots is None and now_ns - arrival.due_ns > self._max_lag_ns:
+        if self._too_late(arrival, now_ns):
             self._end(arrival, VisitEnd.dropped, Outcome.dropped)
             return
         name = json.loads(arrival.line)["visit"] + arrival.suffix
         self._diary.begun[name] += 1
         self._diary.begun_by[name] = self._name
+        self._diary.begun_ns[name] = self._diary.now_ns
         self.begun += 1
         heappush(self._open, (now_ns + self._stay_ns, arrival.ticket, arrival))
 
@@ -187,14 +197,19 @@ class Process:
         self.offset_ns = offset_ns
         self.alive = True
         self.stopped = False
+        self.cut_off = False
+        # How much its clock gains in each second.
+        self.drift_ns = 0
         self.engine: ScriptedEngine | None = None
         self._inbox: list[FromMaster] = []
+        self._processes = 1
         self._lives = 0
         self.life = self._born()
 
     def _born(self) -> Life:
         self._lives += 1
-        return Life(f"{self.name}-{self._lives}", self._send, Nobody(), self._make_engine, lambda: None, self.capacity)
+        incarnation = f"{self.name}-{self._processes}-{self._lives}"
+        return Life(incarnation, self._send, Nobody(), self._make_engine, lambda: None, self.capacity)
 
     def _make_engine(self, config: RunConfig, recorder: Recorder, **hooks: Any) -> ScriptedEngine:
         if self.name in self.fleet.refusals:
@@ -205,19 +220,27 @@ class Process:
         return self.engine
 
     def _send(self, message: FromWorker) -> None:
-        if isinstance(message, Hello):
-            # All processes of the script are this one process; each has a pid of its own.
-            message = msgspec.structs.replace(message, pid=1 + sorted(self.fleet.processes).index(self.name))
-        self.fleet.post(message, None)
+        if not self.cut_off:
+            self.fleet.post(message, None)
 
     def receive(self, message: FromMaster) -> None:
-        self._inbox.append(message)
+        if not self.cut_off:
+            self._inbox.append(message)
+
+    def restart(self) -> None:
+        """Dies, and starts again at once: the same host, and as in a container the same process number."""
+        self.engine = None
+        self._inbox = []
+        self._processes += 1
+        self._lives = 0
+        self.life = self._born()
 
     def leave(self) -> None:
         """Asks the process to end, as SIGTERM does (`harness.fleet.worker.WorkerNode`)."""
         self._leaving = True
 
     def turn(self, now_ns: int) -> None:
+        self.offset_ns += self.drift_ns * STEP_NS // NS_PER_S
         if not self.alive or self.stopped:
             return
         clock_ns = now_ns + self.offset_ns
@@ -291,6 +314,7 @@ class ScriptedFleet:
         self.refusals: dict[str, Exception] = {}
         self.sent: list[FromMaster | FromWorker] = []
         self.master_stopped = False
+        self.peak_open = 0
         self._mail: list[tuple[int, int, FromMaster | FromWorker, bool]] = []
         self._posted = 0
         self._offsets_s = iter(offsets_s)
@@ -316,6 +340,12 @@ class ScriptedFleet:
         return (self.now_ns - START_NS) / NS_PER_S
 
     @property
+    def open_visits(self) -> int:
+        """Visits open at all processes that run, as the target would see them."""
+        engines = [process.engine for process in self.processes.values() if process.alive and not process.stopped]
+        return sum(engine.open_visits for engine in engines if engine is not None)
+
+    @property
     def finished(self) -> bool:
         return self.conductor.phase == "finished"
 
@@ -339,9 +369,11 @@ class ScriptedFleet:
         until_ns = self.now_ns + round(seconds * NS_PER_S)
         while self.now_ns < until_ns:
             self.now_ns += STEP_NS
+            self.diary.now_ns = self.now_ns
             self._deliver()
             for process in list(self.processes.values()):
                 process.turn(self.now_ns)
+            self.peak_open = max(self.peak_open, self.open_visits)
             self._deliver()
             if not self.master_stopped and not self.finished:
                 self.conductor.turn(self.now_ns)

@@ -30,7 +30,7 @@ from harness.fleet.messages import (
 )
 from harness.plan.schedule import PlannedVisit
 from harness.units import NS_PER_S
-from tests.unit.fleet.scripted_fleet import ScriptedFleet, evenly, visit
+from tests.unit.fleet.scripted_fleet import Fate, ScriptedFleet, evenly, visit
 
 KINDS = (Hello, Pulse, LeaseAck, SliceReport, Beat, Start, Go, Lease, SliceAck, Drain)
 
@@ -244,6 +244,86 @@ def test_the_only_worker_may_be_fenced_and_come_back() -> None:
     assert fleet.conductor.error is None
     assert fleet.conductor.workers_lost == 1
     assert fleet.conductor.ledger.workers()["worker-2"]["completed"] > 50
+
+
+def test_a_restarted_worker_is_someone_new_though_host_and_pid_are_the_same() -> None:
+    """A container starts again in mid-run: the process before is lost by its silence, the new one plays beside it."""
+    fleet = ScriptedFleet(evenly(300, 10), workers=2, stay_s=1.0)
+    fleet.turns(8)
+    fleet.processes["w1"].restart()
+    fleet.turns(2)
+    assert [entry["event"] for entry in fleet.notes.entries].count("lost") == 0, "nobody has been silent for long"
+    fleet.until_finished()
+    fleet.check_books()
+    (lost,) = [entry for entry in fleet.notes.entries if entry["event"] == "lost"]
+    assert (lost["worker"], lost["reason"]) == ("worker-1", "silent for 4 s")
+    assert 0 < fleet.visits()["lost"] == len(lost["visits"]) <= 5 * (1 + 4 + 5)
+    assert fleet.visits()["completed"] == 300 - fleet.visits()["lost"]
+    assert fleet.conductor.ledger.workers()["worker-3"]["completed"] > 50
+
+
+def test_a_worker_that_was_refused_may_come_back_mended() -> None:
+    """Refused for its target, then started again with the same host and pid: it takes part like any other."""
+    fleet = ScriptedFleet(evenly(300, 10))
+    fleet.turns(5)
+    fleet.refusals["w2"] = GuardError("the address 10.1.2.3 is not allowed")
+    fleet.add_worker()
+    fleet.turns(3)
+    fleet.refusals.clear()
+    fleet.turns(3)
+    assert fleet.conductor.members.keys() == {"w1-1-1"}, "the same process is not asked again"
+    fleet.processes["w2"].restart()
+    fleet.until_finished()
+    fleet.check_books()
+    assert Counter(fleet.diary.begun_by.values())["w2"] > 50
+
+
+def _cut_all_off(fleet: ScriptedFleet, seconds: float) -> None:
+    """Nothing reaches any worker and nothing leaves it for so long."""
+    for process in fleet.processes.values():
+        process.cut_off = True
+    fleet.turns(seconds)
+    for process in fleet.processes.values():
+        process.cut_off = False
+
+
+def test_a_short_partition_of_all_workers_costs_what_was_under_way_and_no_more() -> None:
+    """All are cut off for longer than a fence: they stop by themselves, come back as others, and the run goes on."""
+    fleet = ScriptedFleet(evenly(400, 10), workers=3, stay_s=1.0)
+    fleet.turns(8)
+    cut_ns = fleet.now_ns
+    _cut_all_off(fleet, 3.2)
+    assert cut_ns + 2 * NS_PER_S < max(fleet.diary.begun_ns.values()) <= cut_ns + 3 * NS_PER_S
+    assert fleet.open_visits == 0, "a fenced worker has let go of everything"
+    fleet.until_finished()
+    fleet.check_books()
+    totals = fleet.visits()
+    assert (fleet.conductor.error, fleet.conductor.workers_lost) == (None, 3)
+    # What was open, what came due while the master went on speaking, and what its last word may have allowed.
+    assert 0 < totals["lost"] <= 10 * (1 + 4 + 5)
+    assert totals["completed"] == 400 - totals["lost"] - totals["dropped"]
+    assert {row for row, count in fleet.conductor.ledger.workers().items() if count["completed"]} == {
+        f"worker-{number}" for number in range(1, 7)
+    }
+
+
+def test_a_long_partition_of_all_workers_ends_the_run_with_balanced_books() -> None:
+    """When the last of them is given up the run is over, and those who come back begin nothing of it any more."""
+    fleet = ScriptedFleet(evenly(400, 10), workers=2, stay_s=1.0)
+    fleet.turns(8)
+    cut_ns = fleet.now_ns
+    _cut_all_off(fleet, 8)
+    assert fleet.finished
+    # The workers' last words came together; which of them is looked at last does not matter.
+    assert fleet.conductor.error is not None
+    message, code = fleet.conductor.error
+    assert message.startswith("no worker is left: worker-") and message.endswith("is lost (silent for 4 s)")
+    assert code is ExitCode.INVALID
+    fleet.turns(5)
+    fleet.check_books()
+    assert max(fleet.diary.begun_ns.values()) <= cut_ns + 3 * NS_PER_S
+    assert fleet.conductor.workers_lost == 2
+    assert (fleet.visits()["planned"], fleet.open_visits) == (400, 0)
 
 
 def test_a_worker_that_dies_before_the_start_is_replaced() -> None:
@@ -645,11 +725,69 @@ def test_a_ceiling_is_divided_anew_when_workers_come_and_go() -> None:
     fleet.turns(3)
     assert [share and share.open_visits for share in fleet.shares()] == [4, 4, 4]
     fleet.processes["w1"].alive = False
-    fleet.turns(3.5)
+    # The master goes on speaking to it until it gives it up, and its fence closes after that.
+    fleet.turns(8)
     assert [share and share.open_visits for share in fleet.shares()][1:] == [4, 4]
-    fleet.turns(2)
+    fleet.turns(3)
     assert [share and share.open_visits for share in fleet.shares()][1:] == [6, 6]
     assert [share and share.visits_per_s for share in fleet.shares()][1:] == [12, 12]
+
+
+def _beats_late(process: str, delay_s: float) -> Fate:
+    """What the master says to this worker twice a second takes so long."""
+
+    def fate(message: FromMaster | FromWorker) -> Iterable[float]:
+        return (delay_s if isinstance(message, Beat) and message.incarnation.startswith(process) else 0.0,)
+
+    return fate
+
+
+@pytest.mark.parametrize("arrivals", ["recorded", "closed:12"])
+def test_a_late_worker_gets_only_the_room_that_another_has_given_back(arrivals: str) -> None:
+    """All of the room is in use, and who has it hears late that it shrank: never one visit above the whole is open."""
+    closed = arrivals != "recorded"
+    visits = [visit(n, -1) for n in range(200)] if closed else evenly(600, 20)
+    limits = Limits() if closed else Limits(max_open_visits=12)
+    fleet = ScriptedFleet(
+        visits, arrivals=arrivals, limits=limits, stay_s=3.0, drain_s=30.0, fate=_beats_late("w1", 1.2)
+    )
+    fleet.turns(6)
+    assert fleet.open_visits == 12
+    fleet.add_worker()
+    fleet.until_finished(limit_s=200)
+    fleet.check_books()
+    assert fleet.peak_open == 12
+    begun = Counter(fleet.diary.begun_by.values())
+    assert begun["w2"] > 20
+
+
+@pytest.mark.parametrize("to_worker", [True, False])
+def test_the_room_of_a_lost_worker_is_free_when_its_fence_has_closed(to_worker: bool) -> None:
+    """Unheard, but still hearing and playing: what it may do goes to the others only when it certainly has stopped."""
+    fleet = ScriptedFleet(
+        [visit(n, -1) for n in range(300)], workers=2, arrivals="closed:12", stay_s=2.0, drain_s=30.0,
+        fate=lambda message: () if gone and _of(message, "w2") and (to_worker or _said(message)) else (0.0,),
+    )  # fmt: skip
+    gone = False
+    fleet.turns(5)
+    gone = True
+    fleet.turns(14)
+    (lost,) = [entry for entry in fleet.notes.entries if entry["event"] == "lost"]
+    assert lost["worker"] == "worker-2"
+    assert fleet.shares()[0] == Share(slots=12)
+    fleet.processes["w2"].alive = False
+    fleet.until_finished(limit_s=200)
+    fleet.check_books()
+    assert fleet.peak_open == 12
+
+
+def _of(message: FromMaster | FromWorker, process: str) -> bool:
+    return message.incarnation.startswith(process)
+
+
+def _said(message: FromMaster | FromWorker) -> bool:
+    """Whether a worker says this."""
+    return isinstance(message, Hello | Pulse | LeaseAck | SliceReport)
 
 
 def test_no_more_workers_play_than_open_visits_are_allowed() -> None:
@@ -691,6 +829,53 @@ def test_the_offset_of_each_clock_is_known_with_its_error_and_its_drift() -> Non
     assert abs(first.offset_ns - 3 * NS_PER_S) <= first.clock_error_ns
     assert abs(second.offset_ns + 250 * NS_PER_S) <= second.clock_error_ns
     assert (first.clock_drift_ns, second.clock_drift_ns) == (0, 5_000_000)
+
+
+@pytest.mark.parametrize("gained_s", [4.0, -4.0])
+def test_the_fence_follows_a_clock_that_runs_away(gained_s: float) -> None:
+    """Clocks part by 4 s in a long run: nobody is fenced for it, and the fence closes 3 s after the last word."""
+    fleet = ScriptedFleet(evenly(600, 10), workers=2, stay_s=0.5, drain_s=20.0)
+    fleet.turns(5)
+    drifting = fleet.processes["w2"]
+    drifting.drift_ns = round(gained_s * NS_PER_S) // 40
+    fleet.turns(40)
+    drifting.drift_ns = 0
+    assert fleet.conductor.workers_lost == 0
+    drifting.cut_off = True
+    cut_ns = fleet.now_ns
+    fleet.turns(12)
+    mine = [name for name, process in fleet.diary.begun_by.items() if process == "w2"]
+    # Who is ahead has played most of what was dealt ahead.
+    played_on_s = (max(fleet.diary.begun_ns[name] for name in mine) - cut_ns) / NS_PER_S
+    assert (0 if gained_s > 0 else 2) < played_on_s <= 3
+    assert fleet.conductor.workers_lost == 1
+    drifting.cut_off = False
+    fleet.until_finished()
+    fleet.check_books()
+
+
+@pytest.mark.parametrize("moment", range(0, 13, 3))
+def test_what_a_fast_clock_lets_begin_early_is_not_dealt_again(moment: int) -> None:
+    """Ahead by 4 s, no longer heard but still hearing: what it can have begun by its own clock is nobody else's."""
+    # One visitor, so one worker has it all; so rarely that leases need no acknowledgement for the time of a loss.
+    fleet = ScriptedFleet(
+        [visit(n, n * 1.3, visitor="p") for n in range(40)], workers=2, stay_s=0.5, drain_s=20.0,
+        fate=lambda message: () if gone and _of(message, gone) and _said(message) else (0.0,),
+    )  # fmt: skip
+    gone = ""
+    fleet.turns(4)
+    (name,) = set(fleet.diary.begun_by.values())
+    fast = fleet.processes[name]
+    fast.drift_ns = NS_PER_S // 4
+    fleet.turns(16 + moment / 10)
+    fast.drift_ns = 0
+    gone = name
+    fleet.turns(10)
+    fast.alive = False
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.conductor.workers_lost == 1
+    assert len(set(fleet.diary.begun_by.values())) == 2, "what was dealt again was played"
 
 
 def test_every_lease_is_in_the_journal_once() -> None:
