@@ -1,23 +1,27 @@
-"""The Regression dashboard on a Prometheus whose past was filled with sixty synthetic nights."""
+"""A Prometheus whose past was filled: Regression on sixty synthetic nights, and stored runs on their way there."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from statistics import median
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from harness.dashboards.build import DASHBOARDS
 from harness.dashboards.check import Answer, execute
 from harness.dashboards.prometheus_api import PrometheusApi
 from harness.dashboards.window import Window
 from harness.export.history import HistoryRun, render_history
+from harness.export.names import HISTORY
 from tests.system.browser import assert_whole
 from tests.system.harness_run import run_command
 from tests.system.real_prometheus import Prometheus, prometheus, promtool
+from tests.unit.store.nights_on_disk import write_night
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("regression_backfill")]
 
@@ -104,6 +108,46 @@ def test_the_nights_are_those_that_were_written(
     assert panel["the night"] == pytest.approx(p95[-len(panel["the night"]) :])
     assert len(panel["the night"]) >= NIGHTS - 1
     assert panel["the level moved"] == pytest.approx([p95[MOVED_AT]])
+
+
+def test_stored_runs_arrive_as_they_were_stored(tmp_path: Path) -> None:
+    """Run folders, `history export`, promtool, Prometheus: figures of each run at its start, and the whole export."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (tmp_path / "p.toml").write_text('[regression]\nmetrics = ["p95(response_time)"]\n')
+    p95_ms = {day: (120 if day > 15 else 100) + (0.0, 1.0, -1.0, 0.5, -0.5)[day % 5] for day in range(1, 24)}
+    for day, level in p95_ms.items():
+        write_night(runs, day, level, status={3: "INVALID", 9: "FAIL"}.get(day, "PASS"))
+    text = tmp_path / "nights.txt"
+    export = ("history", "export", "--runs", str(runs), "--profile", str(tmp_path / "p.toml"), "--openmetrics")
+    exported = run_command(*export, "-o", str(text), scratch=tmp_path / "export")
+    assert exported.exit_code == 0, exported.explain()
+    (tmp_path / "data").mkdir()
+    promtool("tsdb", "create-blocks-from", "openmetrics", str(text), str(tmp_path / "data"))
+    with prometheus(tmp_path) as server:
+        newest_s = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
+        asked = server.get("query", query='{__name__=~"harness_history_.+"}[40d]', time=str(newest_s))
+    found = {
+        tuple(sorted(series["metric"].items())): [(at_s, float(value)) for at_s, value in series["values"]]
+        for series in asked["result"]
+    }
+    starts_s = {day: datetime(2026, 1, day, 3, tzinfo=UTC).timestamp() for day in p95_ms}
+    nightly, metric = ("scenario", "nightly"), ("metric", "p95(response_time)")
+    assert found[("__name__", "harness_history_value"), metric, nightly] == [
+        (starts_s[day], pytest.approx(level / 1000, rel=1e-12)) for day, level in p95_ms.items()
+    ]
+    codes = {3: 5, 9: 3}
+    assert found[("__name__", "harness_history_exit_code"), nightly] == [
+        (at_s, codes.get(day, 0)) for day, at_s in starts_s.items()
+    ]
+    assert found[("__name__", "harness_history_verdict"), nightly, ("status", "FAIL")] == [(starts_s[9], 1)]
+    written: dict[tuple[tuple[str, str], ...], list[tuple[float, float]]] = {}
+    for family in text_string_to_metric_families(text.read_text()):
+        for sample in family.samples:
+            labels = tuple(sorted({"__name__": sample.name, **sample.labels}.items()))
+            written.setdefault(labels, []).append((float(sample.timestamp), sample.value))
+    assert found == written
+    assert {dict(labels)["__name__"] for labels in found} == set(HISTORY)
 
 
 @pytest.mark.chromium
