@@ -26,6 +26,7 @@ import harness
 _READY_LIMIT_S = 20.0
 _STOP_LIMIT_S = 5.0
 _TAIL_BYTES = 2_000
+_WEIGHED = Path(__file__).with_name("weighed.py")
 
 
 class BenchError(Exception):
@@ -73,6 +74,16 @@ def run_child(
         stderr.seek(max(0, stderr.seek(0, os.SEEK_END) - _TAIL_BYTES))
         lines = [line.strip() for line in stderr.read().decode(errors="replace").splitlines() if line.strip()]
     return Ended(process.returncode, printed, lines[-1] if lines else "", _children_cpu_s() - before)
+
+
+def run_weighed(command: Sequence[str], folder: Path, *, limit_s: float) -> tuple[Ended, int]:
+    """Runs a command as `run_child` does; gives the most memory that it held, in bytes, too.
+
+    `command` begins with an absolute path. The CPU seconds have those of a small process between (some 10 ms).
+    """
+    peak = folder / "peak"
+    ended = run_child([sys.executable, "-S", str(_WEIGHED), str(peak), *command], folder, limit_s=limit_s)
+    return ended, int(peak.read_text())
 
 
 class Server:

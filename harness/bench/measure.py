@@ -1,7 +1,7 @@
 """The bench: alternating rounds, medians, and whatever could not be measured told with its reason.
 
     for each round, for each number of connections: short and long runs of every subject, one after the other
-    then lag at fixed rates, then scrapes of the metrics page, then the memory of open visits
+    then lag at fixed rates, scrapes of the metrics page, the memory of open visits, and the trace tools
 
 Nothing here passes or fails.
 """
@@ -22,6 +22,7 @@ from harness.bench.job import Job
 from harness.bench.machine import machine, versions
 from harness.bench.scrapes import scrapes
 from harness.bench.subjects import Bench, Cost, slope
+from harness.bench.trace_tools import trace_tools
 
 SUBJECTS = ("harness", "engine", "fast_http_user", "http_user", "wrk")
 _STOCK = {"fast_http_user": "StockFastHttpUser", "http_user": "StockHttpUser"}
@@ -46,6 +47,8 @@ class Extent:
     # Seconds for which a run with metrics is watched.
     watched_s: int
     held: dict[str, tuple[int, int]]
+    # Visits by which the long trace of the trace tools exceeds the short one.
+    trace_visits: int
 
 
 FULL = Extent(
@@ -57,6 +60,7 @@ FULL = Extent(
     lag_shares=(0.125, 0.25, 0.5),
     watched_s=8,
     held={"pooled": (5_000, 50_000), "browser": (200, 2_000)},
+    trace_visits=20_000,
 )
 QUICK = Extent(
     connections=(50,),
@@ -67,6 +71,7 @@ QUICK = Extent(
     lag_shares=(),
     watched_s=3,
     held={"pooled": (1_000, 10_000)},
+    trace_visits=3_000,
 )
 _SHORT_VISITS = 200
 _LOW_RATE_HZ = 500
@@ -83,6 +88,7 @@ def bench(extent: Extent, say: Say) -> dict[str, Any]:
         lag = taking.lag()
         scraped = taking.scrapes()
         memory = taking.memory()
+        tools = trace_tools(Path(scratch) / "traces", extent.trace_visits, extent.rounds, taking.attempt)
         served = server.stats()
     return {
         "schema": "harness.bench/1",
@@ -95,6 +101,7 @@ def bench(extent: Extent, say: Say) -> dict[str, Any]:
         "lag": lag,
         "scrapes": scraped,
         "memory": memory,
+        "trace_tools": tools,
         "server": {"service_us": served["service_us"], "calls": served["calls"]},
         "missing": taking.missing,
     }
@@ -110,7 +117,7 @@ class _Taking:
         self.missing: list[dict[str, str]] = []
         self.maximum_hz: int | None = None
 
-    def _try(self, figure: str, take: Callable[[], T]) -> T | None:
+    def attempt(self, figure: str, take: Callable[[], T]) -> T | None:
         """Says which figure is taken and takes it; None with the reason noted."""
         self._say(figure)
         return self._noted(figure, take)
@@ -142,7 +149,7 @@ class _Taking:
             for subject, more in self._extent.more_visits.items():
                 visits = max(connections, _SHORT_VISITS) + (more if length == "long" else 0)
                 figure = f"{prefix}: {subject}, {length} run"
-                cost = self._try(figure, lambda s=subject, v=visits: self._play(s, v, connections))  # type: ignore[misc]
+                cost = self.attempt(figure, lambda s=subject, v=visits: self._play(s, v, connections))  # type: ignore[misc]
                 if cost is not None:
                     costs[subject, length] = cost
         figures = {}
@@ -152,9 +159,9 @@ class _Taking:
                 value = self._noted(f"{prefix}: {subject}", lambda a=short, b=long: slope(a, b))  # type: ignore[misc]
                 if value is not None:
                     figures[subject] = value
-        cost = self._try(f"{prefix}: wrk", lambda: self._wrk(connections))
+        cost = self.attempt(f"{prefix}: wrk", lambda: self._wrk(connections))
         if cost is not None:
-            figures["wrk"] = cost.attempts / cost.cpu_s
+            figures["wrk"] = cost.done / cost.cpu_s
         return figures
 
     def _play(self, subject: str, visits: int, connections: int) -> Cost:
@@ -175,10 +182,10 @@ class _Taking:
         """A row for each rate: single-call visits at constant gaps, so that every attempt is a planned arrival."""
         rates = [_LOW_RATE_HZ]
         if self._extent.lag_shares:
-            self.maximum_hz = self._try("highest rate of one worker", self._maximum_hz)
+            self.maximum_hz = self.attempt("highest rate of one worker", self._maximum_hz)
         if self.maximum_hz is not None:
             rates += [round(share * self.maximum_hz / 100) * 100 for share in self._extent.lag_shares]
-        rows = [self._try(f"lag at {rate:,}/s", lambda r=rate: self._lag(r)) for rate in sorted(set(rates))]  # type: ignore[misc]
+        rows = [self.attempt(f"lag at {rate:,}/s", lambda r=rate: self._lag(r)) for rate in sorted(set(rates))]  # type: ignore[misc]
         return [row for row in rows if row is not None]
 
     def _maximum_hz(self) -> int:
@@ -214,7 +221,7 @@ class _Taking:
 
     def memory(self) -> list[dict[str, Any]]:
         """A row for each connection mode: what one more open, thinking visit adds to the worker's resident memory."""
-        rows = [self._try(f"memory, {mode}", lambda m=mode: self._weigh(m)) for mode in self._extent.held]  # type: ignore[misc]
+        rows = [self.attempt(f"memory, {mode}", lambda m=mode: self._weigh(m)) for mode in self._extent.held]  # type: ignore[misc]
         return [row for row in rows if row is not None]
 
     def _weigh(self, mode: Any) -> dict[str, Any]:

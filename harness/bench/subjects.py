@@ -32,20 +32,20 @@ _MEASURED = (ExitCode.PASS, ExitCode.INVALID)
 
 @dataclass(frozen=True)
 class Cost:
-    """One run: calls that the server answered, and CPU seconds of the generator's whole process tree."""
+    """One run: what was done (calls that the server answered, visits read), and CPU seconds of its process tree."""
 
-    attempts: int
+    done: int
     cpu_s: float
 
 
 def slope(short: Cost, long: Cost) -> float:
-    """Attempts per CPU-second between two runs, so that what it costs to start and to end cancels.
+    """What is done per CPU-second, between two runs, so that what it costs to start and to end cancels.
 
     Raises `BenchError` when the longer run did not cost more, as on a machine that is busy otherwise.
     """
-    if long.cpu_s <= short.cpu_s or long.attempts <= short.attempts:
+    if long.cpu_s <= short.cpu_s or long.done <= short.done:
         raise BenchError("the long run cost no more CPU than the short one: the machine is too busy to measure on")
-    return (long.attempts - short.attempts) / (long.cpu_s - short.cpu_s)
+    return (long.done - short.done) / (long.cpu_s - short.cpu_s)
 
 
 class Bench:

@@ -25,6 +25,7 @@ def render(document: Mapping[str, Any]) -> str:
             _lag(document),
             _scrapes(document["scrapes"]),
             _memory(document["memory"]),
+            _trace_tools(document["trace_tools"]),
             _missing(document["missing"]),
         )
         if part
@@ -99,6 +100,15 @@ def _scrapes(scrapes: Mapping[str, Any] | None) -> str:
 def _memory(rows: Sequence[Mapping[str, Any]]) -> str:
     cells = [[row["connections"], f"{row['open_visits']:,}", _number(row["kb_per_open_visit"])] for row in rows]
     return f"Memory of one more open visit, kB\n{_table(['connections', 'open visits', 'kB'], cells)}" if cells else ""
+
+
+def _trace_tools(rows: Sequence[Mapping[str, Any]]) -> str:
+    cells = [
+        [row["tool"], f"{row['visits']:,}", _number(row["visits_per_cpu_s"]), _number(row["rss_max_mb"])]
+        for row in rows
+    ]
+    head = ["harness trace", "visits", "per CPU-second", "peak MB"]
+    return f"Trace tools: visits per CPU-second (medians), and the most memory held\n{_table(head, cells)}"
 
 
 def _missing(entries: Sequence[Mapping[str, str]]) -> str:

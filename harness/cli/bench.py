@@ -17,9 +17,9 @@ from harness.errors import InternalError, UsageError
 def bench(as_json: bool, quick: bool, rounds: int | None, connections: str | None) -> int:
     """Measure attempts per CPU-second, lag, scrapes and memory, and print them beside those of stock Locust and wrk.
 
-    All take turns on the same chained calls against a server of our own on 127.0.0.1. What could not be measured is
-    listed with its reason. Leave the machine alone meanwhile: about 20 minutes without --quick. Nothing passes or
-    fails; method: docs/bench.md.
+    All take turns on the same chained calls against a server of our own on 127.0.0.1. The commands that read traces are
+    measured beside them: visits per CPU-second, and memory. What could not be measured is listed with its reason.
+    Leave the machine alone meanwhile: about 20 minutes without --quick. Nothing passes or fails; method: docs/bench.md.
     """
     from dataclasses import replace
 

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import random
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 
+from harness.bench.children import module, run_weighed
+from harness.bench.trace_tools import RATE_HZ, made_up_visits
 from harness.trace.codec import open_trace
 from harness.trace.model import Header
 from harness.trace.writer import write_trace
-from tests.prove.evidence import ROOT, store
+from tests.prove.evidence import store
 
 VISITS = 1_000_000
 LIMIT_MB = 200
 SEED = 5
-RATE_HZ = 200
-SECTIONS = ["shoes", "sale", "support", "billing", "computers"]
+LIMIT_S = 3_600
 _OUT = ("-o", "out.jsonl.zst")
 COMMANDS = {
     "stat": ("stat", "day.jsonl", "--json"),
@@ -38,56 +32,15 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def visits(count: int, seed: int) -> Iterator[bytes]:
-    """Visits of visitors that differ in everything personal; one in ten comes again, one in four has a second step."""
-    rng = random.Random(seed)
-    at_s = 0.0
-    back: list[int] = []
-    for number in range(count):
-        at_s += rng.expovariate(RATE_HZ)
-        returning = len(back) > 1000 and rng.random() < 0.1
-        visitor = back.pop(rng.randrange(len(back))) if returning else number
-        returns = not returning and rng.random() < 0.2
-        if returns:
-            back.append(visitor)
-        details = {
-            "deviceFamily": "DESKTOP",
-            "ipAddress": f"10.{visitor >> 16}.{visitor >> 8 & 255}.{visitor & 255}",
-            "osVersion": "14.4",
-        }
-        contact = {"email": f"noa{visitor}@example.com", "phone": f"+1 202 {visitor:07}"}
-        attributes: list[dict[str, Any]] = [
-            {"type": "ctmrinfo", "info": {"customerId": f"C{visitor:07}", "balance": 838.15, "currency": "USD"}},
-            {"type": "personal", "personal": {"lastname": f"Surname{visitor % 90_000}", "contacts": [contact]}},
-        ]
-        sections = {"consumerSections": [rng.choice(SECTIONS)], "appType": "EXTERNAL"}
-        request = {"appDetails": details, "engagementAttributes": attributes, **sections}
-        steps: list[dict[str, Any]] = [
-            {"op": "get_engagement", "think": 0, "identity": "return" if returning else "fresh", "request": request}
-        ]
-        if number % 4 == 1:
-            think = round(rng.expovariate(0.1), 3)
-            steps.append({"op": "get_engagement", "think": think, "identity": "chain", "request": sections})
-        line = {"visit": f"v-{number:07}", "visitor": f"u{visitor}", "at": round(at_s, 3), "returns": returns}
-        yield orjson.dumps({**line, "cohort": "mobile" if number % 3 else "desktop", "steps": steps})
-
-
 def run(folder: Path, *arguments: str) -> dict[str, float]:
     """One command: wall and CPU seconds, and the most memory it held."""
     began_s = time.monotonic()
-    child = subprocess.Popen(
-        [sys.executable, "-m", "harness", "trace", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-    )
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    assert child.returncode == 0, arguments
+    ended, rss_max_bytes = run_weighed(module("harness", "trace", *arguments), folder, limit_s=LIMIT_S)
+    assert ended.exit_code == 0, ended.last_words
     return {
         "wall_s": round(time.monotonic() - began_s, 1),
-        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
-        "rss_max_mb": round(usage.ru_maxrss / 1024, 1),
+        "cpu_s": round(ended.cpu_s, 1),
+        "rss_max_mb": round(rss_max_bytes / 1e6, 1),
     }
 
 
@@ -95,8 +48,8 @@ def run(folder: Path, *arguments: str) -> dict[str, float]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trace of all visits, one of half of them, a key and a policy."""
     made = tmp_path_factory.mktemp("scale")
-    write_trace(made / "day.jsonl", Header(harness_trace=1), visits(VISITS, SEED))
-    write_trace(made / "half.jsonl", Header(harness_trace=1), visits(VISITS // 2, SEED + 1))
+    write_trace(made / "day.jsonl", Header(harness_trace=1), made_up_visits(VISITS, SEED))
+    write_trace(made / "half.jsonl", Header(harness_trace=1), made_up_visits(VISITS // 2, SEED + 1))
     (made / "key").write_text("a key of more than sixteen bytes")
     (made / "policy.toml").write_text('[fields]\nconsumerSections = "keep"\n')
     return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +11,11 @@ import pytest
 from harness.bench.children import BenchError
 from harness.bench.machine import cpu_model
 from harness.bench.measure import SUBJECTS, throughput_row
-from harness.bench.scrapes import Taken, Watch, cost_row, stall_row
+from harness.bench.scrapes import Taken as TakenRun
+from harness.bench.scrapes import Watch, cost_row, stall_row
 from harness.bench.subjects import Cost, slope
 from harness.bench.table import render
+from harness.bench.trace_tools import TOOLS, Taken, tool_row, trace_tools
 
 
 def test_the_slope_forgets_what_start_and_end_cost() -> None:
@@ -58,10 +62,10 @@ def test_a_scrape_costs_what_it_adds_to_a_moment_without_one() -> None:
 def test_stalls_are_the_longest_of_all_rounds() -> None:
     """Maxima over the rounds, the median of their p99, and how often the master was asked."""
 
-    def taken(p99: float, longest: float, stall: float, waits_s: list[float]) -> Taken:
+    def taken(p99: float, longest: float, stall: float, waits_s: list[float]) -> TakenRun:
         lag = {"count": 9, "p99": p99, "max": longest}
         summary = {"latency_ms": {"dispatch_lag": lag}, "generator": {"loop_stall_max_ms": stall}}
-        return Taken(summary, Watch(waits_s=waits_s))
+        return TakenRun(summary, Watch(waits_s=waits_s))
 
     rounds = [taken(0.4, 3.0, 2.5, [0.001, 0.02]), taken(9.0, 30.0, 1.5, [0.001]), taken(0.6, 2.0, 4.5, [0.0305, 0.0])]
     assert stall_row("flooded", rounds) == {
@@ -72,6 +76,33 @@ def test_stalls_are_the_longest_of_all_rounds() -> None:
         "master_stall_max_ms": 30.5,
         "master_asked": 5,
     }
+
+
+def test_a_trace_tool_has_its_median_rate_and_its_most_memory() -> None:
+    """Medians over the rounds that were taken, the most memory of all; a tool that failed in each has neither."""
+    taken = [Taken(9_000.0, 80_000_000), Taken(11_000.4, 95_250_000), Taken(10_000.0, 70_000_000)]
+    assert tool_row("warp", 20_000, taken) == {
+        "tool": "warp",
+        "visits": 20_200,
+        "visits_per_cpu_s": 10_000,
+        "rss_max_mb": 95.2,
+        "rounds": [9_000, 11_000, 10_000],
+    }
+    empty = tool_row("warp", 20_000, [])
+    assert (empty["visits_per_cpu_s"], empty["rss_max_mb"], empty["rounds"]) == (None, None, [])
+
+
+def test_the_trace_tools_take_turns_and_a_figure_may_be_missing(tmp_path: Path) -> None:
+    """Each round asks for every tool once; one that could not be taken does not keep the others."""
+    asked: list[str] = []
+
+    def attempt(figure: str, _take: Callable[[], Taken]) -> Taken | None:
+        asked.append(figure)
+        return None if figure.endswith("merge") else Taken(1_000.0, 50_000_000)
+
+    rows = trace_tools(tmp_path / "traces", 3_000, 2, attempt)
+    assert asked == [f"trace tools, round {number} of 2: {tool}" for number in (1, 2) for tool in TOOLS]
+    assert {row["tool"]: row["visits_per_cpu_s"] for row in rows} == dict.fromkeys(TOOLS, 1_000) | {"merge": None}
 
 
 def test_the_processor_is_named_or_unknown() -> None:
@@ -105,6 +136,10 @@ def document() -> dict[str, Any]:
             ],
         },
         "memory": [{"connections": "pooled", "open_visits": 50_000, "kb_per_open_visit": 1.9}],
+        "trace_tools": [
+            tool_row("stat", 20_000, [Taken(18_000.4, 91_000_000), Taken(17_000, 90_500_000), Taken(19_000, 1)]),
+            tool_row("sample", 20_000, []),
+        ],
         "server": {"service_us": {"p50": 16.2, "p99": 102.8}, "calls": 1},
         "missing": [{"figure": "round 1 of 3, 500 connections: wrk", "reason": "wrk is not installed"}],
     }  # fmt: skip
@@ -136,6 +171,11 @@ def test_the_tables_say_every_figure_and_what_is_missing() -> None:
         "Memory of one more open visit, kB\n"
         "  connections  open visits   kB\n"
         "       pooled       50,000  1.9\n"
+        "\n"
+        "Trace tools: visits per CPU-second (medians), and the most memory held\n"
+        "  harness trace  visits  per CPU-second  peak MB\n"
+        "           stat  20,200          18,000       91\n"
+        "         sample  20,200               -        -\n"
         "\n"
         "Not taken\n"
         "  round 1 of 3, 500 connections: wrk: wrk is not installed"
