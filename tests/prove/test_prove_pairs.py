@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,16 @@ from tests.system.harness_run import get_engagement, start_run, write_trace
 
 # A round is three runs of a minute: base, the same again, and the slower one.
 ROUNDS = int(os.environ.get("PROVE_ROUNDS", "30"))
+# So many rounds go side by side, which start and end together; the runs of one round never overlap, so that a machine
+# that changes between them changes the pair.
+LANES = int(os.environ.get("PROVE_LANES", "3"))
 # "invalid" compares runs that this machine was too busy for, and says so in the evidence.
 FORCE = tuple(os.environ.get("PROVE_FORCE", "").split())
 RATE_HZ, SECONDS = 100, 60
 MEAN_MS = 40.0
 SLOWER = 1.08
+# Name, factor of the service time, seed.
+ARMS = (("base", 1.0, 1), ("same", 1.0, 2), ("slow", SLOWER, 3))
 
 
 def play(trace: Path, mean_ms: float, seed: int, scratch: Path) -> Path:
@@ -30,6 +37,25 @@ def play(trace: Path, mean_ms: float, seed: int, scratch: Path) -> Path:
     finished = start_run(trace, f"sim:{scenario}", *options, scratch=scratch).wait(SECONDS + 90)
     assert finished.exit_code in (0, 5), finished.explain()
     return finished.out
+
+
+def played(trace: Path, numbers: Sequence[int], scratch: Path) -> list[dict[str, Path]]:
+    """The rounds with these numbers side by side: for each one the folders of its three runs."""
+    out: list[dict[str, Path]] = [{} for _ in numbers]
+    with ThreadPoolExecutor(len(numbers)) as pool:
+        for turn in range(len(ARMS)):
+            # Who plays when changes from round to round, so that a drift of the machine falls on all three.
+            arms = [ARMS[(number + turn) % len(ARMS)] for number in numbers]
+            folders = pool.map(
+                lambda number, arm: play(
+                    trace, MEAN_MS * arm[1], 10 * number + arm[2], scratch / f"{number:02d}-{arm[0]}"
+                ),
+                numbers,
+                arms,
+            )
+            for folder, (name, _, _), round_ in zip(folders, arms, out, strict=True):
+                round_[name] = folder
+    return out
 
 
 def told(comparison: Comparison) -> dict[str, Any]:
@@ -45,23 +71,18 @@ def test_one_target_is_quiet_and_a_slower_one_is_found(tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
     write_trace(trace, ([get_engagement(identity="fresh")] for _ in range(1000)), RATE_HZ)
     same, slower, loads = [], [], []
-    for number in range(ROUNDS):
-        # Who plays when changes from round to round, so that a drift of the machine falls on all three.
-        order = [("base", 1.0, 1), ("same", 1.0, 2), ("slow", SLOWER, 3)]
-        order = order[number % 3 :] + order[: number % 3]
-        out = {
-            name: play(trace, MEAN_MS * factor, 10 * number + seed, tmp_path / f"{number:02d}-{name}")
-            for name, factor, seed in order
-        }
-        base, again, slow = (compared_run(out[name]) for name in ("base", "same", "slow"))
-        same.append(compare(base, again, force=FORCE))
-        slower.append(compare(base, slow, force=FORCE))
+    for first in range(0, ROUNDS, LANES):
+        for out in played(trace, range(first, min(first + LANES, ROUNDS)), tmp_path):
+            base, again, slow = (compared_run(out[name]) for name in ("base", "same", "slow"))
+            same.append(compare(base, again, force=FORCE))
+            slower.append(compare(base, slow, force=FORCE))
         loads.append(round(os.getloadavg()[0], 1))
     alarms = sum(comparison.status == "FAIL" for comparison in same)
     found = sum(comparison.status == "FAIL" for comparison in slower)
     invalid = sum(comparison.status == "INVALID" for comparison in (*same, *slower))
     figures = {
         "rounds": ROUNDS,
+        "side_by_side": LANES,
         "forced": list(FORCE),
         "alarms_of_one_target": alarms,
         "slower_found": found,
