@@ -34,6 +34,7 @@ DOWN: Final = 0.985
 CONFIRMATIONS: Final = 5
 MOST_STEPS: Final = 40
 GROWTH: Final = "no growing queue"
+REPLIES: Final = "replies at all"
 
 
 class SearchPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +64,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A step that was made, and what it showed.
 
     `sure`: the test decided, rather than the figures at its end. `why` is one line. `slo` names what broke.
-    `took_s` is all it cost, cool-down included. `idle`: whether the service came to rest after it.
+    `took_s` is all it cost, cool-down included. `idle`: whether the service came to rest after it; `unrest` says why not.
     """
 
     number: int
@@ -78,7 +79,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     took_s: float = 0.0
     cooldown_s: float = 0.0
     idle: bool = True
+    unrest: str = ""
     run: str = ""
+    run_id: str = ""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,7 +232,8 @@ def _nothing(steps: Sequence[Step]) -> Found:
 
 def _why_at_least(plan: SearchPlan, steps: Sequence[Step], state: _State) -> str:
     if not _rested(steps):
-        return f"the target did not come to rest after {format_rate(steps[-1].rate_hz)}, so nothing more was tried"
+        why = f" ({steps[-1].unrest})" if steps[-1].unrest else ""
+        return f"the target did not come to rest after {format_rate(steps[-1].rate_hz)}{why}, so nothing more was tried"
     ceiling, broken = state.ceiling, state.broken
     if ceiling is not None and (broken is None or ceiling.rate_hz <= broken.rate_hz):
         return f"the generator was the limit at {format_rate(ceiling.rate_hz)}: {ceiling.why}"
@@ -251,7 +255,7 @@ def _state(steps: Sequence[Step]) -> _State:
     return _State(
         held=max(below, key=lambda step: step.rate_hz, default=None),
         broken=broken,
-        ceiling=min(ceilings, key=lambda step: step.rate_hz, default=None),
+        ceiling=min(reversed(ceilings), key=lambda step: step.rate_hz, default=None),  # of equal ones the newest
     )
 
 
@@ -260,7 +264,9 @@ def _lowest(steps: Sequence[Step], verdict: Verdict) -> Step | None:
 
 
 def _invalid_at(steps: Sequence[Step], rate_hz: float) -> int:
-    return sum(step.verdict == "invalid" and step.rate_hz == rate_hz for step in steps)
+    """How many of the newest steps at that rate were INVALID in a row: one that counted in between excuses those before."""
+    verdicts = [step.verdict for step in reversed(steps) if step.rate_hz == rate_hz]
+    return next((count for count, verdict in enumerate(verdicts) if verdict != "invalid"), len(verdicts))
 
 
 def _over_budget(plan: SearchPlan, steps: Sequence[Step]) -> bool:

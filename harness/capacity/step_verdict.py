@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 
 from harness.capacity.evidence import Evidence, Shown
-from harness.capacity.search import GROWTH, Step, Trial
+from harness.capacity.search import GROWTH, REPLIES, Step, Trial
 from harness.judge.check import quantity
 
 
@@ -49,6 +49,23 @@ def judged(trial: Trial, evidence: Evidence, *, invalid: str = "", failed: Faile
         return msgspec.structs.replace(step, why="it ended before anything could be judged")
     nearest = max(evidence.shown, key=_used)
     return msgspec.structs.replace(step, verdict="held", sure=evidence.answer == "held", why=_said(nearest))
+
+
+def unanswered_step(trial: Trial, evidence: Evidence, why: str) -> Step:
+    """The step that `trial` became when not one reply came; `why` is one line.
+
+    It is broken, and no share says where: a target that is down has left the line that leads to the border.
+    """
+    return Step(
+        number=trial.number,
+        stage=trial.stage,
+        rate_hz=trial.rate_hz,
+        verdict="broken",
+        sure=True,
+        why=why,
+        slo=REPLIES,
+        seconds=evidence.seconds,
+    )
 
 
 def _used(shown: Shown) -> float:

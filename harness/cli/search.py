@@ -20,13 +20,13 @@ import msgspec
 import harness
 from harness.capacity.criterion import criteria_of
 from harness.capacity.load_point import LoadPoint, load_point
-from harness.capacity.search import Found, Step, Trial, conclude, next_trial
+from harness.capacity.search import REPLIES, Found, Step, Trial, conclude, next_trial
 from harness.capacity.steps import StepResult
 from harness.capacity.usl import fit_usl
 from harness.cli.capacity_report import write_reports
 from harness.cli.run import run_config
 from harness.cli.search_metrics import SearchMetrics
-from harness.cli.search_start import Request, look_at, open_search, planned
+from harness.cli.search_start import Request, look_at, open_search, planned, require_own_steps
 from harness.cli.search_step import StepRuns
 from harness.cli.simulator import is_simulator, simulator
 from harness.cli.traces import keep_stdin
@@ -37,7 +37,7 @@ from harness.errors import ExitCode, UsageError
 from harness.judge.threshold import Threshold, parse_thresholds
 from harness.measure.slices import from_lines
 from harness.store.layout import default_run_name
-from harness.store.search_folder import free_step_folder, save_search
+from harness.store.search_folder import free_step_folder, only_search, save_search
 from harness.store.stored_run import load_run
 from harness.units import NS_PER_MS, NS_PER_S, format_rate
 
@@ -50,6 +50,8 @@ def search_capacity(settled: Settled, request: Request, *, people: TextIO) -> in
     """
     if request.start_hz > request.max_hz:
         raise UsageError(f"--start {format_rate(request.start_hz)} is above --max {format_rate(request.max_hz)}")
+    if request.hold_s is not None and request.hold_s <= 0:
+        raise UsageError("--hold 0s holds nothing: give how long a rate must hold, 30s or more where nothing is hurried")
     as_json, quiet = bool(settled.values["json"]), bool(settled.values["quiet"])
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-search-")))
@@ -97,10 +99,12 @@ class _Search:
         criteria = criteria_of(self._thresholds)
         shape, facts = look_at(config, self._say)
         self.out = request.out or Path("runs") / _name(config)
+        stack.enter_context(only_search(self.out))
         self._state = open_search(self.out, request, config, facts.digest, shape, self._say)
         self.steps = [msgspec.convert(step, Step) for step in self._state.steps]
         self._metrics_address, self._linger_s = config.metrics, config.linger_ns / NS_PER_S
         config = msgspec.structs.replace(config, trace_digest=facts.digest, cohorts=facts.cohorts, metrics=None)
+        require_own_steps(self.out, self.steps, config)
         self._config = config
         self.plan = planned(request, self._state, config, shape, self._say)
         self._state.plan = msgspec.to_builtins(self.plan)
@@ -148,23 +152,28 @@ class _Search:
     def _made(self, trial: Trial) -> Step:
         began = monotonic()
         folder = free_step_folder(self.out, f"step-{trial.number:02d}-{trial.rate_hz:g}hz")
-        step = self._runs.step(trial, folder, uuid4().hex[:12])
-        step = msgspec.structs.replace(step, run=folder.name)
+        run_id = uuid4().hex[:12]
+        step = self._runs.step(trial, folder, run_id)
+        step = msgspec.structs.replace(step, run=folder.name, run_id=run_id)
         if not self._clean(step, folder):
             resting = self._runs.rest(self._base_p50_ns(step), self._request.cooldown_s)
-            step = msgspec.structs.replace(step, cooldown_s=resting.took_s, idle=resting.idle)
+            step = msgspec.structs.replace(step, cooldown_s=resting.took_s, idle=resting.idle, unrest=resting.why)
         return msgspec.structs.replace(step, took_s=round(monotonic() - began, 3))
 
     def _clean(self, step: Step, folder: Path) -> bool:
         """Whether nothing of the step is left at the target: it held, and all its visits came to their end."""
-        summary = load_run(folder).summary or {}
-        if not self.steps and step.verdict != "held":
+        if step.verdict != "held" and not self._counting():
             return True  # the search is over, or tries the same again from rest
+        summary = load_run(folder).summary or {}
         return step.verdict == "held" and not summary.get("visits", {}).get("censored")
 
+    def _counting(self) -> list[Step]:
+        """The finished steps whose instrument held."""
+        return [step for step in self.steps if step.verdict != "invalid"]
+
     def _base_p50_ns(self, step: Step) -> int:
-        """The median response time of the first step, when the target had little to do."""
-        first = self.steps[0] if self.steps else step
+        """The median response time of the first step that counts, when the target had little to do."""
+        first = next(iter(self._counting()), step)
         summary = load_run(self.out / first.run).summary or {}
         p50_ms = summary.get("latency_ms", {}).get("response_time", {}).get("p50")
         return round((p50_ms or 1000.0) * NS_PER_MS)
@@ -183,7 +192,8 @@ class _Search:
         if step.run not in self._measured:
             stored = load_run(self.out / step.run)
             point = None
-            if step.verdict != "invalid" and stored.summary is not None:
+            # A target that gave no reply at all was down, which is no point of its curve.
+            if step.verdict != "invalid" and step.slo != REPLIES and stored.summary is not None:
                 point = load_point(stored.summary, from_lines(stored.slices()), self._thresholds, label=step.run)
             self._measured[step.run] = point
         return self._measured[step.run]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
@@ -12,17 +12,19 @@ from pathlib import Path
 import msgspec
 
 from harness.capacity.bounds import Shape, highest_rate, plan_times, shape_of
-from harness.capacity.search import SearchPlan
+from harness.capacity.search import SearchPlan, Step
 from harness.cli.simulator import is_simulator
 from harness.cli.traces import TraceFacts, check_trace
 from harness.cli.verdict import near
-from harness.config.build import public_config
+from harness.config.build import absolute_paths, public_config
 from harness.config.guard import is_loopback
 from harness.config.model import RunConfig
 from harness.doctor.host import connections_hz
 from harness.engine.endpoint import resolve_endpoint
 from harness.errors import UsageError
+from harness.store.layout import MANIFEST
 from harness.store.search_folder import SearchState, load_search
+from harness.store.stored_run import load_run
 from harness.trace.model import Visit
 from harness.trace.newsessions import new_sessions_s
 from harness.units import NS_PER_S, format_rate
@@ -73,7 +75,7 @@ def open_search(out: Path, request: Request, config: RunConfig, digest: str, sha
 
     Raises `UsageError` when the folder holds something else, or a search with other options, each of which is named.
     """
-    options = {name: value for name, value in public_config(config).items() if name not in _FREE}
+    options = _lasting(config)
     if config.origins.get("user_agent", "default") != "default":
         options["user_agent"] = config.user_agent
     options |= {"trace_digest": digest, "start_hz": request.start_hz, "process": request.process}
@@ -104,6 +106,38 @@ def open_search(out: Path, request: Request, config: RunConfig, digest: str, sha
     return known
 
 
+def require_own_steps(out: Path, steps: Sequence[Step], config: RunConfig) -> None:
+    """Looks whether the run folders of finished steps are those that this search made, by `config`.
+
+    Raises `UsageError` with every folder that is missing, or of which run id, trace or an option is another.
+    """
+    expected = _plain(_lasting(absolute_paths(config)))
+    if is_simulator(config.target):
+        del expected["target"]  # each simulator has a port of its own
+    problems: list[str] = []
+    for step in steps:
+        folder = out / step.run
+        if not (folder / MANIFEST).exists():
+            problems.append(f"{step.run} is not there")
+            continue
+        manifest = load_run(folder).manifest
+        made = manifest["config"]
+        unlike = [name for name, value in expected.items() if name in made and made[name] != value]
+        if step.run_id and manifest.get("run_id") != step.run_id:
+            unlike.append("run id")
+        if unlike:
+            problems.append(f"{step.run} is of another run: {', '.join(unlike)}")
+    if problems:
+        raise UsageError(
+            f"{near(out)} holds runs that are not the steps of its search: give another folder with --out", problems
+        )
+
+
+def _lasting(config: RunConfig) -> dict[str, object]:
+    """What all steps of a search have in common."""
+    return {name: value for name, value in public_config(config).items() if name not in _FREE}
+
+
 def _plain(options: dict[str, object]) -> dict[str, object]:
     """The options as they are when they were written down and read back."""
     plain: dict[str, object] = json.loads(json.dumps(options))
@@ -120,11 +154,14 @@ def planned(request: Request, state: SearchState, config: RunConfig, shape: Shap
         max_new_sessions_per_min=limits.max_new_sessions_per_min,
         connections_hz=_connections_hz(config),
         fresh=config.connections == "fresh",
+        process=request.process,
+        workers=config.expect_workers,
     )
     if most_hz < request.start_hz:
         raise UsageError(f"--start {format_rate(request.start_hz)} is above what {why} allows: {format_rate(most_hz)}")
     if why != "--max":
-        say(f"no more than {format_rate(most_hz)} will be tried: {why}")
+        less = "; --process constant needs less room" if "by chance" in why and config.expect_workers == 1 else ""
+        say(f"no more than {format_rate(most_hz)} will be tried: {why}{less}")
     plan = SearchPlan(
         start_hz=request.start_hz,
         max_hz=most_hz,

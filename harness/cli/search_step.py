@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from math import ceil
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, TextIO
 
 import msgspec
@@ -19,19 +20,22 @@ import msgspec
 from harness.capacity.criterion import Criterion
 from harness.capacity.evidence import Evidence
 from harness.capacity.search import SearchPlan, Step, Trial
-from harness.capacity.step_verdict import Failed, judged
+from harness.capacity.step_verdict import Failed, judged, unanswered_step
 from harness.cli.conduct import conduct
 from harness.cli.supervise import RunError, Wish
 from harness.config.model import RunConfig
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UnreachableError
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot
 from harness.store.slice_tail import SliceTail
 from harness.store.stored_run import load_run
-from harness.units import NS_PER_S
+from harness.units import NS_PER_S, format_rate
 
 # Endings that tell of the target or the instrument; with any other the search ends.
-_JUDGED = (ExitCode.PASS, ExitCode.FAIL_SLO, ExitCode.INVALID, ExitCode.GUARD)
+_JUDGED = (ExitCode.PASS, ExitCode.FAIL_SLO, ExitCode.INVALID, ExitCode.GUARD, ExitCode.UNREACHABLE)
+UNANSWERED = "not one reply"
+# How long a target that takes no connection is left alone before the trickle asks again.
+_ASK_AGAIN_S = 1.0
 # The trickle that asks whether the target is at rest: so many visits a second, and how much slower than at first its
 # median may still be, over that many seconds.
 TRICKLE_HZ = 5.0
@@ -40,10 +44,11 @@ REST_SECONDS = 2
 
 
 class Resting(msgspec.Struct, frozen=True):
-    """How long the target took to come to rest, in seconds, and whether it did."""
+    """How long the target took to come to rest, in seconds, whether it did, and what else kept it from being seen."""
 
     took_s: float
     idle: bool
+    why: str = ""
 
 
 class StepRuns:
@@ -59,8 +64,13 @@ class StepRuns:
         visits: int,
         people: TextIO,
         tick: Callable[[], None],
+        clock: Callable[[], float] = monotonic,
+        pause: Callable[[float], None] = sleep,
     ) -> None:
-        """`visits` is how many the trace brings: it is played again where a step needs more; `tick` is called often."""
+        """`visits` is how many the trace brings: it is played again where a step needs more; `tick` is called often.
+
+        `clock` and `pause`, in seconds, are for tests.
+        """
         self._config = config
         self._plan = plan
         self._criteria = criteria
@@ -68,11 +78,14 @@ class StepRuns:
         self._visits = visits
         self._people = people
         self._tick = tick
+        self._clock = clock
+        self._pause = pause
 
     def step(self, trial: Trial, out: Path, run_id: str) -> Step:
-        """Plays `trial` into the run folder `out` and judges it.
+        """Plays `trial` into the run folder `out` and judges it; without one reply it is broken.
 
-        Raises `KeyboardInterrupt` when the user ended it, `HarnessError` when the run could not be made.
+        Raises `KeyboardInterrupt` when the user ended it, `HarnessError` when the run could not be made,
+        `UnreachableError` when the very first step got no reply: then it is not the rate.
         """
         plan = self._plan
         evidence = Evidence(self._criteria, plan.settle_s, plan.hold_s, whole=trial.whole)
@@ -95,7 +108,12 @@ class StepRuns:
             # Poisson arrivals may be more than expected; a round too many costs nothing.
             loop=ceil(1.2 * trial.rate_hz * length_s / self._visits) + 1,
         )
-        code = self._conduct(config, wish, self._people)
+        unanswered = ""
+        try:
+            code = self._conduct(config, wish, self._people)
+        except UnreachableError as error:
+            # It takes no connection any more: that is how the step before has left it.
+            code, unanswered = int(ExitCode.UNREACHABLE), str(error)
         if code == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
         if code not in _JUDGED:
@@ -105,15 +123,35 @@ class StepRuns:
         if evidence.answer == "open":
             evidence.look()
         summary = load_run(out).summary or {}
+        if code == ExitCode.UNREACHABLE:
+            unanswered = unanswered or str(summary.get("verdict", {}).get("cause", UNANSWERED))
+            if trial.number == 1:
+                raise UnreachableError(f"already at {format_rate(trial.rate_hz)}, the first step: {unanswered}")
+            return unanswered_step(trial, evidence, unanswered)
         failed, invalid = _other_checks(summary, self._criteria)
         return judged(trial, evidence, invalid=invalid, failed=failed)
 
     def rest(self, base_p50_ns: int, limit_s: float) -> Resting:
-        """Waits until a trickle of visits is answered about as quickly as at first, `limit_s` at most."""
-        if limit_s <= 0:
-            return Resting(0.0, True)
+        """Waits until a trickle of visits is answered about as quickly as at first, `limit_s` at most.
+
+        A target that takes no connection is asked again. Raises `KeyboardInterrupt` when the user ended it,
+        `HarnessError` when the trickle could not be made.
+        """
+        began_s, why = self._clock(), ""
+        while (left_s := limit_s - (self._clock() - began_s)) > 0:
+            try:
+                idle, why = self._trickle(base_p50_ns, left_s)
+            except UnreachableError as error:
+                why = str(error)
+                self._tick()
+                self._pause(min(_ASK_AGAIN_S, left_s))
+                continue
+            return Resting(round(self._clock() - began_s, 3), idle, why)
+        return Resting(round(self._clock() - began_s, 3), limit_s <= 0, why)
+
+    def _trickle(self, base_p50_ns: int, limit_s: float) -> tuple[bool, str]:
+        """(whether the target was seen at rest within `limit_s`; what else than the target kept that from being seen)."""
         recent: list[Histogram] = []
-        waited = 0
 
         def at_rest() -> bool:
             last = recent[-REST_SECONDS:]
@@ -122,19 +160,18 @@ class StepRuns:
             enough = len(last) == REST_SECONDS and whole.finite >= REST_SECONDS
             return enough and middle is not None and middle <= REST_RATIO * base_p50_ns
 
+        rested = False
         with tempfile.TemporaryDirectory(prefix="harness-rest-") as scratch:
             out = Path(scratch) / "run"
             tail = SliceTail(out)
 
             def wish() -> Wish:
-                nonlocal waited
+                nonlocal rested
                 self._tick()
-                for second, snapshot in tail.read():
-                    waited = second + 1
+                for _, snapshot in tail.read():
                     recent.append(_times(snapshot))
-                    if at_rest():
-                        return "stop"
-                return "go on"
+                    rested = rested or at_rest()
+                return "finish" if rested else "go on"
 
             config = msgspec.structs.replace(
                 self._config,
@@ -147,9 +184,15 @@ class StepRuns:
                 thresholds=(),
             )
             code = self._conduct(config, wish, io.StringIO())
-        if code == ExitCode.INTERRUPTED and not at_rest():
-            raise KeyboardInterrupt
-        return Resting(float(waited), at_rest())
+            if code == ExitCode.INTERRUPTED:
+                raise KeyboardInterrupt
+            if code not in _JUDGED:
+                raise RunError(f"the trickle between two steps ended with exit code {code}; the search ends here", code)
+            wish()  # what came at the very end
+            summary = load_run(out).summary or {}
+        # Without a threshold FAIL says that nothing became available, and rest asks for quick replies, no more.
+        known = rested or code == ExitCode.FAIL_SLO
+        return rested, "" if known else str(summary.get("verdict", {}).get("cause", ""))
 
     def _conduct(self, config: RunConfig, wish: Callable[[], Wish], people: TextIO) -> int:
         # What a run prints as its result is not this command's.

@@ -5,7 +5,10 @@ What was found is in `capacity.json`, for sheets and scripts, and in `capacity.h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +48,36 @@ def load_search(path: Path) -> SearchState | None:
     if state.schema != SCHEMA:
         raise UsageError(f"{path / STATE} is of another version, {state.schema}: give another folder with --out")
     return state
+
+
+@contextmanager
+def only_search(path: Path) -> Iterator[None]:
+    """Keeps every other search out of the folder `path` for the time of the block; the folder is made.
+
+    Where the block leaves it empty, it is taken away again. Raises `UsageError` when another search is at work in it,
+    or when `path` is no folder, `StorageError` when it cannot be made. The lock is the folder's own (flock), so it ends
+    with the process, whatever ends that.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is no folder: name another with --out")
+    with storage_errors(path):
+        made = not path.exists()
+        path.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            made = False
+            raise UsageError(
+                f"another search is at work in {path}: wait for its end, or give another folder with --out"
+            ) from None
+        yield
+    finally:
+        if made:
+            with suppress(OSError):  # it is not empty, then
+                path.rmdir()
+        os.close(folder)
 
 
 def save_search(path: Path, state: SearchState) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ from harness.cli.planned import plan_end_ns, planned_visits
 from harness.config.model import RunConfig
 from harness.judge.threshold import parse_thresholds
 from harness.measure.recorder import Recorder
+from harness.measure.snapshot import Snapshot
 from harness.sim.behaviour import Behaviour
 from harness.sim.rehearsal import rehearse
 from harness.sim.scenario_file import load_scenario
@@ -29,13 +30,14 @@ class _Enough(Exception):
 
 @dataclass
 class VirtualSearch:
-    """A search of a scenario by a trace, in the virtual time of its rehearsals."""
+    """A search of a scenario by a trace, in the virtual time of its rehearsals; `whole` is all that was measured."""
 
     trace: Path
     scenario: str
     slos: Sequence[str]
     plan: SearchPlan
     seed: int
+    whole: Snapshot = field(default_factory=Snapshot)
 
     def run(self) -> tuple[Found, list[Step]]:
         """The whole search."""
@@ -53,7 +55,9 @@ class VirtualSearch:
         def on_second(second: int) -> None:
             nonlocal played
             played = second + 1
-            evidence.add(second, recorder.take())
+            snapshot = recorder.take()
+            self.whole.merge(snapshot)
+            evidence.add(second, snapshot)
             if evidence.decided:
                 raise _Enough
 

@@ -19,22 +19,22 @@ LIMIT_S, QUANTILE = 0.2, 0.95
 CRITERIA = criteria_of(parse_thresholds([f"p95(response_time) < {LIMIT_S * 1000:g}ms"]))
 
 
-def slower_share(rate_hz: float, limit_s: float) -> float:
-    """The share of an M/M/8 queue's replies that take longer: Erlang C, and a wait and a service convolved."""
+def slower_share(rate_hz: float, limit_s: float, slots: int = SLOTS) -> float:
+    """The share of an M/M/c queue's replies that take longer: Erlang C, and a wait and a service convolved."""
     load, service_hz = rate_hz * MEAN_S, 1 / MEAN_S
-    below = sum(load**k / factorial(k) for k in range(SLOTS))
-    last = load**SLOTS / factorial(SLOTS) * SLOTS / (SLOTS - load)
-    waits, drain_hz = last / (below + last), SLOTS * service_hz - rate_hz
+    below = sum(load**k / factorial(k) for k in range(slots))
+    last = load**slots / factorial(slots) * slots / (slots - load)
+    waits, drain_hz = last / (below + last), slots * service_hz - rate_hz
     both = (drain_hz * exp(-service_hz * limit_s) - service_hz * exp(-drain_hz * limit_s)) / (drain_hz - service_hz)
     return (1 - waits) * exp(-service_hz * limit_s) + waits * both
 
 
-def border_hz() -> float:
+def border_hz(slots: int = SLOTS) -> float:
     """The rate at which exactly 5 % are slower than the limit, by halving."""
-    low, high = 1.0, SLOTS / MEAN_S - 1e-6
+    low, high = 1.0, slots / MEAN_S - 1e-6
     for _ in range(80):
         middle = (low + high) / 2
-        low, high = (middle, high) if slower_share(middle, LIMIT_S) < 1 - QUANTILE else (low, middle)
+        low, high = (middle, high) if slower_share(middle, LIMIT_S, slots) < 1 - QUANTILE else (low, middle)
     return low
 
 

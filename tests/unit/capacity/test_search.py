@@ -182,6 +182,20 @@ def test_a_step_that_is_invalid_once_is_made_again() -> None:
     assert search(once)[0] == plain
 
 
+def test_invalid_steps_count_at_their_own_rate_and_in_a_row() -> None:
+    """INVALID at 20/s, then held; much later INVALID there again: tried once more, for that is its first in a row."""
+    climb, confirm = (Trial(number=1, stage=stage, rate_hz=20.0) for stage in ("climb", "confirm"))
+    broken = made(Trial(number=3, stage="climb", rate_hz=20.5), "broken", slo=GROWTH)
+    steps = [made(climb, "invalid"), made(climb, "held"), broken, made(confirm, "invalid")]
+    again = next_trial(PLAN, steps)
+    assert again == Trial(number=5, stage="confirm", rate_hz=20.0, whole=True)
+    found = conclude(PLAN, [*steps, made(again, "held")])
+    assert (found.bound, found.max_rate_hz) == ("estimate", 20.0)
+    # Twice in a row is the ceiling.
+    twice = [*steps, made(again, "invalid", why="worker_cpu: 97 %")]
+    assert conclude(PLAN, twice).reason == "the generator was the limit at 20/s: worker_cpu: 97 %"
+
+
 def test_a_start_that_does_not_hold_ends_at_once() -> None:
     """Broken at the first step, or INVALID twice: there is no rate, and the reason says which."""
     found, steps = search(target(10))
