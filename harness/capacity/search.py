@@ -64,7 +64,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A step that was made, and what it showed.
 
     `sure`: the test decided, rather than the figures at its end. `why` is one line. `slo` names what broke.
-    `took_s` is all it cost, cool-down included. `idle`: whether the service came to rest after it; `unrest` says why not.
+    `took_s` is all it cost, cool-down included. `idle`: whether the service came to rest after it; `unrest`: why not.
     """
 
     number: int
@@ -264,7 +264,7 @@ def _lowest(steps: Sequence[Step], verdict: Verdict) -> Step | None:
 
 
 def _invalid_at(steps: Sequence[Step], rate_hz: float) -> int:
-    """How many of the newest steps at that rate were INVALID in a row: one that counted in between excuses those before."""
+    """How many of the newest steps at that rate were INVALID in a row; one that counted excuses those before it."""
     verdicts = [step.verdict for step in reversed(steps) if step.rate_hz == rate_hz]
     return next((count for count, verdict in enumerate(verdicts) if verdict != "invalid"), len(verdicts))
 

@@ -51,7 +51,9 @@ def search_capacity(settled: Settled, request: Request, *, people: TextIO) -> in
     if request.start_hz > request.max_hz:
         raise UsageError(f"--start {format_rate(request.start_hz)} is above --max {format_rate(request.max_hz)}")
     if request.hold_s is not None and request.hold_s <= 0:
-        raise UsageError("--hold 0s holds nothing: give how long a rate must hold, 30s or more where nothing is hurried")
+        raise UsageError(
+            "--hold 0s holds nothing: give how long a rate must hold, 30s or more where nothing is hurried"
+        )
     as_json, quiet = bool(settled.values["json"]), bool(settled.values["quiet"])
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="harness-search-")))

@@ -150,7 +150,7 @@ class StepRuns:
         return Resting(round(self._clock() - began_s, 3), limit_s <= 0, why)
 
     def _trickle(self, base_p50_ns: int, limit_s: float) -> tuple[bool, str]:
-        """(whether the target was seen at rest within `limit_s`; what else than the target kept that from being seen)."""
+        """(whether the target was seen at rest within `limit_s`; what else kept that from being seen)."""
         recent: list[Histogram] = []
 
         def at_rest() -> bool:

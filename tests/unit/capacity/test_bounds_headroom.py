@@ -71,11 +71,11 @@ def late_share(ceiling: float, rate_hz: float, workers: int = 1) -> float:
 
 @pytest.mark.parametrize(("ceiling", "workers"), [(10, 1), (50, 1), (1000, 1), (120, 4)])
 def test_arrivals_by_chance_leave_the_ceiling_alone(ceiling: float, workers: int) -> None:
-    """At the highest rate far fewer than the hundredth that makes a step INVALID are held back; at the ceiling, more."""
+    """At the highest rate far fewer than the hundredth that makes a step INVALID are held; at the ceiling, more."""
     rate_hz, _ = highest_rate(2000.0, SHAPE, max_visits_per_s=ceiling, workers=workers)
     assert late_share(ceiling, rate_hz, workers) < 0.002
     assert late_share(ceiling, ceiling, workers) > 0.05
-    # Little more is left than chance needs: at twice the distance to the ceiling's root nothing would be held at all.
+    # No more is left than chance asks for.
     assert rate_hz > ceiling - 4.5 * sqrt(ceiling * workers)
 
 

@@ -1,4 +1,4 @@
-"""`harness capacity search` with its runs in virtual time: what silence, a busy target and foreign folders make of it."""
+"""`harness capacity search` with runs in virtual time: what silence, a busy target and foreign folders make of it."""
 
 from __future__ import annotations
 

@@ -95,9 +95,7 @@ class VirtualRuns:
         folder.finish(summary, None)
         return int(summary["verdict"]["exit_code"])
 
-    def _summary(
-        self, config: RunConfig, slices: list[tuple[int, Snapshot]], arrivals_s: float
-    ) -> dict[str, Any]:
+    def _summary(self, config: RunConfig, slices: list[tuple[int, Snapshot]], arrivals_s: float) -> dict[str, Any]:
         warmup_s = config.warmup_ns / NS_PER_S
         judged = [(second, snapshot) for second, snapshot in slices if second >= warmup_s]
         whole, measured = (Snapshot.merged(snapshot for _, snapshot in some) for some in (slices, judged))
