@@ -143,11 +143,11 @@ def test_real_searches_find_the_knee(tmp_path: Path) -> None:
     assert max(each["time_in_longest_steps"] for each in seen) <= 15, seen
 
 
-BORDER_HOLDS_S, BORDER_STEPS = (30, 60, 120), int(os.environ.get("PROVE_CAPACITY_STEPS", "200"))
+BORDER_HOLDS_S, BORDER_STEPS = (30, 60, 120), int(os.environ.get("PROVE_CAPACITY_STEPS", "1000"))
 
 
 def test_at_the_border_the_test_errs_seldom() -> None:
-    """Steps of a simulated queue exactly at its border, 200 a hold: called held, or broken, in 5 % each at most."""
+    """Steps of a queue exactly at its border, 1,000 a hold: from 60 s on 7.5 % held and 2.5 % broken at most."""
     border, criteria, rows = knee_capacity_hz(), criteria_of(parse_thresholds([SLO])), []
     for hold_s in BORDER_HOLDS_S:
         answers = []
@@ -163,7 +163,8 @@ def test_at_the_border_the_test_errs_seldom() -> None:
     store("capacity-errors", test_at_the_border_the_test_errs_seldom.__doc__ or "", rows, seeds=[BORDER_STEPS])
     for row in rows:
         if row["hold_s"] >= 60:
-            assert max(row.get("held", 0), row.get("broken", 0) + row.get("growing", 0)) <= 0.05 * BORDER_STEPS, rows
+            assert row.get("held", 0) <= 0.075 * BORDER_STEPS, rows
+            assert row.get("broken", 0) + row.get("growing", 0) <= 0.025 * BORDER_STEPS, rows
 
 
 COVERAGE = [(20, 0.95, 200), (30, 0.95, 200), (60, 0.95, 200), (60, 0.99, 300)]
