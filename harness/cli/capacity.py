@@ -100,11 +100,18 @@ def search(trace: str | None, **options: Any) -> int:
 @click.option("--peak", metavar="RATE", help="Say the headroom over this rate of visits, as 50/s.")
 @click.option("--trace", metavar="FILE", help="Say the headroom over the busiest minute of this trace.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Also write a page with charts.")
+@click.option("--force", multiple=True, metavar="FIELD",
+              help="Pool runs that differ in this (target trace retry think client workers host versions); all: in any."
+              )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout; the text goes to stderr.")
-def fit(runs: tuple[Path, ...], peak: str | None, trace: str | None, html: Path | None, as_json: bool) -> None:
+def fit(
+    runs: tuple[Path, ...], peak: str | None, trace: str | None, html: Path | None, force: tuple[str, ...],
+    as_json: bool,
+) -> None:  # fmt: skip
     """Fit the Universal Scalability Law to the rates that runs have held: run folders, or the folder of a search.
 
-    Throughput is useful steps per second: retries never count. INVALID and partial runs are left out, by name.
+    Throughput is useful steps per second: retries never count. INVALID and partial runs are left out, by name; runs
+    that differ in more than their rate are refused.
     Intervals come from seconds drawn again; where nothing shows that throughput turns, no peak is given. First each
     run's data are held against Little's law: exit code 5 when they contradict themselves.
     """
@@ -118,6 +125,7 @@ def fit(runs: tuple[Path, ...], peak: str | None, trace: str | None, html: Path 
         peak_hz=None if peak is None else parse_rate_hz(peak),
         trace=trace,
         html=html,
+        force=force,
         as_json=as_json,
         people=sys.stderr,
     )

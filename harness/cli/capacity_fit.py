@@ -11,8 +11,9 @@ from typing import Any, TextIO
 from harness.capacity.headroom import busiest_minute_hz, highest_held_hz
 from harness.capacity.little import little
 from harness.capacity.load_point import LoadPoint, load_points
+from harness.capacity.pooled import require_one_kind
 from harness.cli.capacity_report import SCHEMA, curve, law_of
-from harness.errors import InstrumentError, UsageError
+from harness.errors import ExitCode, InstrumentError, UsageError
 from harness.judge.threshold import parse_thresholds
 from harness.measure.slices import from_lines
 from harness.report.capacity import render_capacity
@@ -25,14 +26,17 @@ from harness.units import format_rate
 
 
 def fit_runs(
-    folders: Sequence[Path], *, peak_hz: float | None, trace: str | None, html: Path | None, as_json: bool,
-    people: TextIO,
+    folders: Sequence[Path], *, peak_hz: float | None, trace: str | None, html: Path | None, force: Sequence[str],
+    as_json: bool, people: TextIO,
 ) -> None:  # fmt: skip
-    """Fits and prints; see the command. Raises `UsageError` for what cannot be used, `InstrumentError` for data that
-    contradict themselves."""
+    """Fits and prints; see the command. `force` names fields in which the runs may differ (`pooled.FIELDS`).
+
+    Raises `UsageError` for what cannot be used, `InstrumentError` for data that contradict themselves.
+    """
     searched = next((state for folder in folders if (state := load_search(folder)) is not None), None)
     points: list[LoadPoint] = []
     left_out: list[str] = []
+    used: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
     for folder in [each for given in folders for each in _run_folders(given)]:
         stored = load_run(folder)
         reason = _unfit(stored)
@@ -46,6 +50,8 @@ def fit_runs(
         _require_agreement(folder, stored, slices)
         thresholds = parse_thresholds(stored.summary["config"].get("thresholds", ()))
         points += load_points(stored.summary, slices, thresholds, folder.name)
+        used.append((folder.name, stored.manifest, stored.summary))
+    require_one_kind(used, force)
     if not points:
         raise UsageError(f"no run to fit: {'; '.join(left_out) or 'no run folder was given'}")
     points.sort(key=lambda point: point.result.rate_hz)
@@ -80,6 +86,8 @@ def _unfit(stored: StoredRun) -> str:
         return f"partial, {stored.reason or 'it has no summary'}"
     if stored.summary["load_model"] != "open":
         return "a closed loop holds no rate"
+    if stored.summary["verdict"]["exit_code"] == ExitCode.UNREACHABLE:
+        return "not one reply came: a target that is down is no point of its curve"
     failed = [check for check in stored.summary["verdict"]["checks"] if check["kind"] == "validity" and not check["ok"]]
     return f"INVALID, {failed[0]['name']}: {failed[0]['message']}" if failed else ""
 

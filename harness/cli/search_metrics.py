@@ -40,6 +40,18 @@ def capacity_state(newest: StepResult, rate_hz: Mapping[str, float], law: Usl | 
     )
 
 
+def bounds_of(steps: Sequence[Step], found: Found | None) -> dict[str, float]:
+    """What steps, and at the end the result, say about the highest rate: {bound: visits per second}."""
+    below = min((step.rate_hz for step in steps if step.verdict == "broken"), default=None)
+    held = [step.rate_hz for step in steps if step.verdict == "held" and (below is None or step.rate_hz < below)]
+    bounds = {} if below is None else {"below": below}
+    if held:
+        bounds["at_least"] = max(held)
+    if found is not None and found.bound == "estimate" and found.max_rate_hz is not None:
+        bounds["estimate"] = found.max_rate_hz
+    return bounds
+
+
 class SearchMetrics:
     """Serves the page of a search on `address`; raises `UsageError` when that port cannot be had."""
 
@@ -57,13 +69,7 @@ class SearchMetrics:
 
     def show(self, steps: Sequence[Step], newest: StepResult, law: Usl | None, found: Found | None = None) -> None:
         """From now on the page tells of `steps`, of which `newest` was measured last, and of what was found."""
-        below = min((step.rate_hz for step in steps if step.verdict == "broken"), default=None)
-        held = [step.rate_hz for step in steps if step.verdict == "held" and (below is None or step.rate_hz < below)]
-        bounds = {} if below is None else {"below": below}
-        if held:
-            bounds["at_least"] = max(held)
-        if found is not None and found.bound == "estimate" and found.max_rate_hz is not None:
-            bounds["estimate"] = found.max_rate_hz
+        bounds = bounds_of(steps, found)
         self._state = RunState(
             phase="measure" if found is None else "ended", capacity=capacity_state(newest, bounds, law)
         )

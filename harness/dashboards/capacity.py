@@ -37,12 +37,22 @@ _ANSWER = Row(
     "How much more?",
     (
         Panel(
-            title="What does it take for sure?",
+            title="What did the search confirm?",
+            about="The capacity that a search found: the rate that it held for the whole time at its end; visits per "
+            "second. No value while it goes on, or where it could only say 'at least' (the next number).",
+            queries=(Query(_bound("estimate"), "estimate"),),
+            kind="stat",
+            unit="reqps",
+            width=5,
+            height=4,
+        ),
+        Panel(
+            title="What does it take at least?",
             about="The highest rate that held every threshold, no lower one being broken; visits per second.",
             queries=(Query(_bound("at_least"), "at least"),),
             kind="stat",
             unit="reqps",
-            width=6,
+            width=5,
             height=4,
         ),
         Panel(
@@ -51,7 +61,7 @@ _ANSWER = Row(
             queries=(Query(_bound("below"), "below"),),
             kind="stat",
             unit="reqps",
-            width=6,
+            width=4,
             height=4,
         ),
         Panel(
@@ -61,7 +71,7 @@ _ANSWER = Row(
             queries=(Query(f"{_bound('at_least')} / $expected - 1", "headroom"),),
             kind="stat",
             unit="percentunit",
-            width=6,
+            width=5,
             height=4,
             limits=((None, "red"), (0.0, "yellow"), (0.3, "green")),
         ),
@@ -71,7 +81,7 @@ _ANSWER = Row(
             "steps do not reach it.",
             queries=(Query(_law("knee"), "attempts in flight"), Query(_law("peak"), "steps/s at best")),
             kind="stat",
-            width=6,
+            width=5,
             height=4,
         ),
     ),

@@ -33,7 +33,7 @@ def example_page() -> Page:
             step_latency_s=dict.fromkeys(("p50", "p95", "p99"), 0.001),
             step_availability=1.0,
             step_ok={"p95(response_time) < 500ms": True},
-            rate_hz=dict.fromkeys(("at_least", "below"), 1.0),
+            rate_hz=dict.fromkeys(("at_least", "below", "estimate"), 1.0),
             usl=dict.fromkeys(("lambda", "sigma", "kappa", "knee", "peak"), 1.0),
         ),
     )

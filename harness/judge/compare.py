@@ -178,8 +178,8 @@ def compare_pairs(
 def _apart(pairs: Sequence[tuple[ComparedRun, ComparedRun]]) -> list[Difference]:
     found: dict[str, Difference] = {}
     for base, new in pairs:
-        sides = (fingerprint(run.manifest, run.summary) for run in (base, new))
-        for difference in differences(*sides):
+        ours, theirs = (fingerprint(run.manifest, run.summary) for run in (base, new))
+        for difference in differences(ours, theirs):
             found.setdefault(difference.field, difference)
     return list(found.values())
 

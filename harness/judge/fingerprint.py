@@ -6,7 +6,7 @@ or the measuring is in the fingerprint.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -47,10 +47,12 @@ def fingerprint(manifest: Mapping[str, Any], summary: Mapping[str, Any]) -> dict
     return found
 
 
-def differences(base: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
-    """Where two fingerprints differ, in the order of `FIELDS`; what only one of them says is no difference."""
+def differences(
+    base: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]], fields: Sequence[str] = FIELDS
+) -> list[Difference]:
+    """Where two fingerprints differ, in the order of `fields`; what only one of them says is no difference."""
     found = []
-    for field in FIELDS:
+    for field in fields:
         ours, theirs = base.get(field, {}), new.get(field, {})
         unlike = [name for name in ours if name in theirs and ours[name] != theirs[name]]
         if unlike:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.capacity.search import Found, Step
+from harness.cli.search_metrics import bounds_of
 from harness.config.files import packaged
 from harness.dashboards.build import DASHBOARDS, built
 from harness.dashboards.check import expressions, names_in, query_problems, schema_problems
@@ -87,6 +90,18 @@ def test_every_metric_is_shown_or_alerted_on() -> None:
     known = series_names()
     used = {known[name] for expr in (*queries, *alerts) for name in names_in(expr) if name in known}
     assert set(known.values()) - used == API_ONLY
+
+
+def test_every_bound_of_a_search_is_shown() -> None:
+    """Each bound that a capacity search tells has a panel of its own: what was confirmed, held at least, and broken."""
+    held, broken = (
+        Step(number=n, stage="climb", rate_hz=10.0 * n, verdict=verdict, sure=True, why="")
+        for n, verdict in enumerate(("held", "broken"), 1)
+    )
+    found = Found(max_rate_hz=10, ci95=(9, 11), bound="estimate", limiting_slo=None, reason="")
+    told = bounds_of([held, broken], found)
+    shown = {bound for _, expr in expressions(DASHBOARDS["capacity"]) for bound in re.findall(r'bound="(\w+)"', expr)}
+    assert shown == set(told)
 
 
 def test_panels_ask_questions_and_say_how_to_read_the_answer() -> None:

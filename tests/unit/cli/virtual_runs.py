@@ -71,9 +71,10 @@ class VirtualRuns:
             folder.mark_partial(str(error))
             folder.close()
             raise
-        return self._play(absolute_paths(config), wish) if code is None else code
+        return self.play(absolute_paths(config), wish) if code is None else code
 
-    def _play(self, config: RunConfig, wish: Callable[[], Wish]) -> int:
+    def play(self, config: RunConfig, wish: Callable[[], Wish] = lambda: "go on") -> int:
+        """The run itself, with what it leaves in its folder; returns its exit code."""
         folder = _folder(config)
         recorder, slices = Recorder(), list[tuple[int, Snapshot]]()
         behaviour = Behaviour(self.service(config), seed=1000 * config.seed + len(self.configs))
