@@ -37,23 +37,24 @@ _ANSWER = Row(
     "How much more?",
     (
         Panel(
-            title="What did the search confirm?",
-            about="The capacity that a search found: the rate that it held for the whole time at its end; visits per "
-            "second. No value while it goes on, or where it could only say 'at least' (the next number).",
-            queries=(Query(_bound("estimate"), "estimate"),),
+            title="What does it take?",
+            about="The rate that a search held for the whole time at its end; until then, and where there is none, the "
+            "highest rate that held every threshold, no lower one being broken. Visits per second.",
+            queries=(Query(f"{_bound('estimate')} or {_bound('at_least')}", "visits/s"),),
             kind="stat",
             unit="reqps",
             width=5,
             height=4,
         ),
         Panel(
-            title="What does it take at least?",
-            about="The highest rate that held every threshold, no lower one being broken; visits per second.",
-            queries=(Query(_bound("at_least"), "at least"),),
+            title="Is that all, or is it at least?",
+            about="Confirmed: a search found the border itself. At least: it may take more; the generator, --max or "
+            "the budget was the limit, or the search goes on.",
+            queries=(Query(f"{_bound('estimate')} > bool 0 or {_bound('at_least')} < bool 0", "answer"),),
             kind="stat",
-            unit="reqps",
-            width=5,
+            width=4,
             height=4,
+            meanings=(Meaning(0, "at least", "yellow"), Meaning(1, "confirmed", "green")),
         ),
         Panel(
             title="What is too much?",
@@ -61,7 +62,7 @@ _ANSWER = Row(
             queries=(Query(_bound("below"), "below"),),
             kind="stat",
             unit="reqps",
-            width=4,
+            width=5,
             height=4,
         ),
         Panel(

@@ -93,7 +93,7 @@ def test_every_metric_is_shown_or_alerted_on() -> None:
 
 
 def test_every_bound_of_a_search_is_shown() -> None:
-    """Each bound that a capacity search tells has a panel of its own: what was confirmed, held at least, and broken."""
+    """Each bound that a capacity search tells is asked for: what was confirmed, what held at least, and what broke."""
     held, broken = (
         Step(number=n, stage="climb", rate_hz=10.0 * n, verdict=verdict, sure=True, why="")
         for n, verdict in enumerate(("held", "broken"), 1)

@@ -19,8 +19,9 @@ from harness.engine import lines as lines_module
 from harness.engine.endpoint import Endpoint
 from harness.engine.engine import Arrival, Engine
 from harness.units import NS_PER_MS, NS_PER_S
-from harness.visitor.records import Attempt, Result, StepOutcome, VisitEnd, VisitOutcome
+from harness.visitor.records import Result, VisitEnd
 from harness.visitor.retry import RetryPolicy
+from tests.unit.visitor.kept_records import KeptRecords
 
 T0_NS = 1_000 * NS_PER_S
 BODY = b'{"status":"NotAvailable","sessionId":"s","visitorId":"v","pageId":"1"}'
@@ -57,14 +58,11 @@ class Reader:
         return
 
 
-class Recorder:
-    """Keeps every record as it is."""
+class Recorder(KeptRecords):
+    """Keeps what the engine says of itself, too."""
 
     def __init__(self) -> None:
-        self.all_attempts: list[Attempt] = []
-        self.all_steps: list[StepOutcome] = []
-        self.all_visits: list[VisitOutcome] = []
-        self.started: list[int] = []
+        super().__init__()
         self.delays: list[int] = []
         self.stalls: list[int] = []
         self.own_limits = 0
@@ -75,18 +73,6 @@ class Recorder:
 
     def own_limit(self) -> None:
         self.own_limits += 1
-
-    def attempts(self, batch: list[Attempt]) -> None:
-        self.all_attempts += batch
-
-    def steps(self, batch: list[StepOutcome]) -> None:
-        self.all_steps += batch
-
-    def visits(self, batch: list[VisitOutcome]) -> None:
-        self.all_visits += batch
-
-    def visit_started(self, planned_ns: int, cohort: str) -> None:
-        self.started.append(planned_ns)
 
     def loop_delay(self, delay_ns: int) -> None:
         self.delays.append(delay_ns)

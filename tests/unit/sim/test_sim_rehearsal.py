@@ -17,36 +17,18 @@ from harness.sim.scenario import Availability, Cold, Fault, Ns, Scenario, Servic
 from harness.units import NS_PER_MS, NS_PER_S
 from harness.visitor.records import Attempt, Chain, Outcome, Result, StepOutcome, VisitEnd, VisitOutcome
 from harness.visitor.retry import POLICIES
+from tests.unit.visitor.kept_records import KeptRecords
 
 MS, S = NS_PER_MS, NS_PER_S
 STEADY = Service(distribution="constant", mean_ns=Ns(8 * MS))
 
 
-class Kept:
-    """Keeps every record as it came, and which seconds were over."""
+class Kept(KeptRecords):
+    """Keeps which seconds were over, too, and how many attempts there were by then."""
 
     def __init__(self) -> None:
-        self.all_attempts: list[Attempt] = []
-        self.all_steps: list[StepOutcome] = []
-        self.all_visits: list[VisitOutcome] = []
-        self.started: list[tuple[int, str]] = []
-        self.connections: dict[str, int] = {}
+        super().__init__()
         self.seconds: list[tuple[int, int]] = []
-
-    def attempts(self, batch: list[Attempt]) -> None:
-        self.all_attempts += batch
-
-    def steps(self, batch: list[StepOutcome]) -> None:
-        self.all_steps += batch
-
-    def visits(self, batch: list[VisitOutcome]) -> None:
-        self.all_visits += batch
-
-    def visit_started(self, planned_ns: int, cohort: str) -> None:
-        self.started.append((planned_ns, cohort))
-
-    def connection(self, event: str, n: int = 1) -> None:
-        self.connections[event] = self.connections.get(event, 0) + n
 
     def on_second(self, second: int) -> None:
         self.seconds.append((second, len(self.all_attempts)))
