@@ -34,7 +34,9 @@ Answer = Literal["held", "broken", "open"]
 
 # When the test looks, as shares of the longest hold. Fewer than a fifth's blocks say nothing about dependence.
 LOOKS: Final = (0.2, 0.3, 0.45, 0.65, 0.8, 1.0)
-# The chance of a wrong "held", and of a wrong "broken", over all looks at a rate exactly at the border.
+# The chance of a wrong "held", and of a wrong "broken", over all looks at a rate exactly at the border, were the design
+# effect known. It is read off the same seconds, and where few are slow it looks small, too: "held" errs more often
+# (docs/capacity.md has the count).
 ERROR: Final = 0.025
 # A block may hold this share of what is there at most: with fewer blocks a variance is a guess.
 _MOST_OF_ALL = 4
