@@ -129,6 +129,13 @@ def test_panels_do_not_overlap() -> None:
             cells |= mine
 
 
+def test_the_preview_knows_every_width() -> None:
+    """A panel as wide as no rule of the preview's style sheet says would be drawn in a single column."""
+    style = packaged("harness/dashboards/page/preview.css").read_text()
+    known = set(map(int, re.findall(r"\.w(\d+) {", style)))
+    assert {panel.width for dashboard in DASHBOARDS.values() for panel in dashboard.panels} <= known
+
+
 def test_promtool_accepts_configuration_and_rules() -> None:
     """promtool check config, check rules and test rules are clean."""
     folder = GRAFANA / "prometheus"
