@@ -64,7 +64,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A step that was made, and what it showed.
 
     `sure`: the test decided, rather than the figures at its end. `why` is one line. `slo` names what broke.
-    `took_s` is all it cost, cool-down included. `idle`: whether the service came to rest after it; `unrest`: why not.
+    `took_s` is all it cost, cool-down included. `cooling`: the service has yet to come to rest after it.
+    `idle`: whether it did, as far as is known; `unrest`: why not.
     """
 
     number: int
@@ -78,6 +79,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     shown: tuple[Shown, ...] = ()
     took_s: float = 0.0
     cooldown_s: float = 0.0
+    cooling: bool = False
     idle: bool = True
     unrest: str = ""
     run: str = ""

@@ -142,13 +142,14 @@ class _Search:
 
     def go_on(self) -> None:
         """Makes the steps that are left."""
+        if self.steps and self.steps[-1].cooling and next_trial(self.plan, self.steps) is not None:
+            self._cool_down()
         while (trial := next_trial(self.plan, self.steps)) is not None:
             self._say(f"step {trial.number}  {trial.stage:<7}  {format_rate(trial.rate_hz)} …")
-            step = self._made(trial)
-            self.steps.append(step)
-            self._state.steps.append(msgspec.to_builtins(step))
-            save_search(self.out, self._state)
-            self._say(_line(step))
+            self._keep(self._made(trial), len(self.steps))
+            if self.steps[-1].cooling:
+                self._cool_down()
+            self._say(_line(self.steps[-1]))
             self._show(None)
 
     def _made(self, trial: Trial) -> Step:
@@ -156,11 +157,23 @@ class _Search:
         folder = free_step_folder(self.out, f"step-{trial.number:02d}-{trial.rate_hz:g}hz")
         run_id = uuid4().hex[:12]
         step = self._runs.step(trial, folder, run_id)
-        step = msgspec.structs.replace(step, run=folder.name, run_id=run_id)
-        if not self._clean(step, folder):
-            resting = self._runs.rest(self._base_p50_ns(step), self._request.cooldown_s)
-            step = msgspec.structs.replace(step, cooldown_s=resting.took_s, idle=resting.idle, unrest=resting.why)
-        return msgspec.structs.replace(step, took_s=round(monotonic() - began, 3))
+        cooling = not self._clean(step, folder)
+        took_s = round(monotonic() - began, 3)
+        return msgspec.structs.replace(step, run=folder.name, run_id=run_id, cooling=cooling, took_s=took_s)
+
+    def _cool_down(self) -> None:
+        """Waits for the target's rest after the newest step."""
+        step = self.steps[-1]
+        resting = self._runs.rest(self._base_p50_ns(), self._request.cooldown_s)
+        took_s = round(step.took_s + resting.took_s, 3)
+        rested = {"cooldown_s": resting.took_s, "idle": resting.idle, "unrest": resting.why}
+        self._keep(msgspec.structs.replace(step, cooling=False, took_s=took_s, **rested), len(self.steps) - 1)
+
+    def _keep(self, step: Step, place: int) -> None:
+        """Writes the step down, as a new one or in the place of what was known of it."""
+        self.steps[place:] = [step]
+        self._state.steps[place:] = [msgspec.to_builtins(step)]
+        save_search(self.out, self._state)
 
     def _clean(self, step: Step, folder: Path) -> bool:
         """Whether nothing of the step is left at the target: it held, and all its visits came to their end."""
@@ -173,9 +186,9 @@ class _Search:
         """The finished steps whose instrument held."""
         return [step for step in self.steps if step.verdict != "invalid"]
 
-    def _base_p50_ns(self, step: Step) -> int:
+    def _base_p50_ns(self) -> int:
         """The median response time of the first step that counts, when the target had little to do."""
-        first = next(iter(self._counting()), step)
+        first = next(iter(self._counting()), self.steps[-1])
         summary = load_run(self.out / first.run).summary or {}
         p50_ms = summary.get("latency_ms", {}).get("response_time", {}).get("p50")
         return round((p50_ms or 1000.0) * NS_PER_MS)

@@ -165,6 +165,12 @@ def test_ctrl_c_in_the_trickle_is_heard_even_when_the_target_is_at_rest(runs: Vi
         patch.setattr("harness.cli.search_step.conduct", conduct)
         assert search.run()[0] == ExitCode.INTERRUPTED
     assert (runs.trickles, runs.steps) == (1, [10, 20, 40])
+    # The step itself was finished: it is kept, and what follows begins with the rest that is still owed.
+    assert [(step["rate_hz"], step.get("cooling", False)) for step in search.state()["steps"]][-1] == (40, True)
+    assert search.run()[0] == 0
+    assert is_trickle(runs.configs[4])
+    assert runs.steps.count(40) == 1
+    assert not any(step.get("cooling") for step in search.state()["steps"])
 
 
 def test_rest_is_measured_by_the_first_step_that_counts(runs: VirtualRuns, search: Search) -> None:
