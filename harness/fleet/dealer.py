@@ -4,7 +4,7 @@ Each worker has a hand: visits assigned to it and not yet leased, leases sent an
 not settled. In an open loop a visitor always goes to the same worker (`placement`); in a closed loop the next visit
 goes to whoever has room for it, because keeping the slots full is what a closed loop promises. A worker that leaves
 gives back what it has not begun, and that is dealt again. Memory is bounded by the horizon and by what is open: nothing
-is read before its time, and of a visit that cannot be dealt again only the names are kept.
+is read before its time, and of a visit that would be too late for anybody only the names are kept.
 """
 
 from __future__ import annotations
@@ -68,13 +68,18 @@ class Loss(NamedTuple):
 class Dealer:
     """Deals the visits of a plan to incarnations; every move is entered in `ledger`.
 
-    `closed` says that visits have no due time and are dealt as credit for free slots.
+    `closed` says that visits have no due time and are dealt as credit for free slots; a visit later than `max_lag_ns`
+    is dropped by whoever gets it.
     """
 
-    def __init__(self, visits: Iterator[PlannedVisit], ledger: Ledger, *, closed: bool = False) -> None:
+    def __init__(
+        self, visits: Iterator[PlannedVisit], ledger: Ledger, *, closed: bool = False, max_lag_ns: int = NS_PER_S
+    ) -> None:
         self._visits = visits
         self._ledger = ledger
         self._closed = closed
+        self._keep_ns = max(REDEAL_AFTER_NS, max_lag_ns)
+        self._stale: list[str] = []
         self._next: PlannedVisit | None = None
         self._redeal: deque[PlannedVisit] = deque()
         self._hands: dict[str, Hand] = {}
@@ -137,15 +142,26 @@ class Dealer:
         self._placement.leave(incarnation)
 
     def spoke(self, incarnation: str, word_ns: int) -> None:
-        """The master's last word to it is of `word_ns` (after t0): what was due long before is its own for good."""
+        """The master's last word to it is of `word_ns` (after t0): what was due long before is its own for good.
+
+        It would be lost with the worker, and too late for another if this one gave it back: its line is forgotten.
+        """
         whole = self._hands[incarnation].whole
-        while whole and whole[0][0] < word_ns - REDEAL_AFTER_NS:
+        while whole and whole[0][0] < word_ns - self._keep_ns:
             for visit in whole.popleft()[1]:
                 visit.line = b""
 
     def _deal_again(self, visits: Iterable[PlannedVisit]) -> None:
-        if not self._stopped:
-            self._redeal = _by_due([*self._redeal, *(visit for visit in visits if visit.line)])
+        if self._stopped:
+            return
+        again = list(visits)
+        self._stale += [visit.name for visit in again if not visit.line]
+        self._redeal = _by_due([*self._redeal, *(visit for visit in again if visit.line)])
+
+    def take_stale(self) -> list[str]:
+        """The visits that came back unbegun too late for anybody since the last call: they stay undealt."""
+        stale, self._stale = self._stale, []
+        return stale
 
     def _give_back(self, hand: Hand, visits: list[PlannedVisit]) -> None:
         if visits:

@@ -99,7 +99,7 @@ class Conductor:
         self._closed_slots = config.closed_slots
         self._handover = Handover(self._closed_slots, config.limits)
         self.ledger = Ledger()
-        self.dealer = Dealer(visits, self.ledger, closed=self._closed_slots is not None)
+        self.dealer = Dealer(visits, self.ledger, closed=self._closed_slots is not None, max_lag_ns=config.max_lag_ns)
         self.members: dict[str, Member] = {}
         self.gone: list[Member] = []
         self._left: set[str] = set()
@@ -367,12 +367,18 @@ class Conductor:
         )
         if revoked:
             self._observer.journal({"event": "revoked", "worker": member.worker, "visits": revoked})
+            self._journal_stale(member)
         self.whole.merge(snapshot)
         # A second that was handed on already is closed: what comes later counts for the next.
         self._seconds.setdefault(max(report.second, self._emitted + 1), Snapshot()).merge(snapshot)
         self._observer.arrived(report.second, snapshot, now_ns)
         if member.final and self.phase == "running":
             self._depart(member, now_ns)
+
+    def _journal_stale(self, member: Member) -> None:
+        """Visits that came back too late to be dealt again stay undealt, by name."""
+        if stale := self.dealer.take_stale():
+            self._observer.journal({"event": "undealt", "worker": member.worker, "visits": stale})
 
     # Workers that leave in good order
 
@@ -387,6 +393,7 @@ class Conductor:
         member.leaving = True
         revoked = [] if self.phase == "draining" else self.dealer.retire(member.incarnation, leave.lease)
         self._observer.journal({"event": "leaving", "worker": member.worker, "revoked": revoked})
+        self._journal_stale(member)
 
     def _depart(self, member: Member, now_ns: int) -> None:
         """A worker that was asked to go has accounted for everything: it is not lost, and others get what it had."""

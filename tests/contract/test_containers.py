@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import socket
 from pathlib import Path
 
 import click
@@ -96,6 +97,20 @@ def test_the_services_fit_together() -> None:
     assert f"master:{options['metrics'].rpartition(':')[2]}" in PROMETHEUS
     assert f"sim:{command('sim')[-1]}" in PROMETHEUS and "--metrics" in command("sim")
     assert int(re.findall(r"replicas: (\d+)", service("worker"))[0]) == int(options["expect-workers"])
+
+
+def test_a_run_that_has_ended_is_not_played_again() -> None:
+    """Whatever a run ends with, its master stays down, only a worker may come again; the target is up before it."""
+    restarts = dict(re.findall(r"^  (\w+):\n(?:(?:    .*|)\n)*?    restart: (.*)$", COMPOSE, re.MULTILINE))
+    assert restarts == {"master": '"no"', "worker": "on-failure:5"}
+    assert COMPOSE.count("restart:") == len(restarts)
+    assert "    depends_on:\n      sim:\n        condition: service_healthy\n" in service("master")
+    found = re.search(r'^      test: \["CMD", "python", "-c", "(.*)"\]$', service("sim"), re.MULTILINE)
+    assert found is not None
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        script = found[1].replace(f", {command('sim')[-1]})", f", {listener.getsockname()[1]})")
+        assert script != found[1]
+        exec(script)
 
 
 def test_mounted_folders_exist_and_dashboards_are_found() -> None:

@@ -676,6 +676,26 @@ def test_leaving_survives_lost_messages(kind: type) -> None:
     assert fleet.conductor.workers_lost == 0
 
 
+def test_what_a_leaver_never_got_and_nobody_can_begin_in_time_is_told_by_name() -> None:
+    """Leases to a worker are lost for long, then it leaves: what others would only drop is undealt, by name."""
+    fleet = ScriptedFleet(evenly(300, 10), workers=2, fate=lambda m: () if deaf and _leased(m, "w2") else (0.0,))
+    deaf = False
+    fleet.turns(5)
+    deaf = True
+    fleet.turns(14)
+    fleet.processes["w2"].leave()
+    fleet.until_finished()
+    fleet.check_books()
+    assert fleet.conductor.workers_lost == fleet.visits()["lost"] == 0
+    undealt = fleet.notes.names("undealt")
+    assert len(undealt) == len(set(undealt)) == fleet.visits()["undealt"] > 0
+    assert not set(undealt) & set(fleet.diary.begun)
+
+
+def _leased(message: FromMaster | FromWorker, process: str) -> bool:
+    return isinstance(message, Lease) and _of(message, process)
+
+
 def test_the_last_worker_that_leaves_ends_the_run() -> None:
     """With nobody left the run is over, its books balance, and the line says who went."""
     fleet = ScriptedFleet(evenly(600, 10))

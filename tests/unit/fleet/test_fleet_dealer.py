@@ -196,6 +196,27 @@ def test_revoked_visits_are_undealt_again() -> None:
     assert visits_of(dealer)["undealt"] == 2
 
 
+def test_what_comes_back_too_late_for_anybody_stays_undealt_by_name() -> None:
+    """A visit is kept for dealing as long as somebody would still begin it; what comes back later is told by name."""
+    for max_lag_s, again in ((1, ["v-9"]), (8, ["v-2", "v-9"])):
+        dealer = Dealer(iter(evenly(10, 1)), Ledger(), max_lag_ns=max_lag_s * NS_PER_S)
+        for member in ("a", "b"):
+            dealer.join(member, f"worker-{member}")
+        for now_s in range(5):
+            for to, lease in dealer.deal(now_s * NS_PER_S):
+                dealer.acked(to, lease.number)
+        tickets = {visit.name: (to, at) for to in "ab" for at, visit in dealer._hands[to].open.items()}
+        assert tickets.keys() == {f"v-{n}" for n in range(10)}
+        for member in ("a", "b"):
+            dealer.spoke(member, 11 * NS_PER_S)
+        back = [dealer.revoked(tickets[name][0], [tickets[name][1]]) for name in ("v-2", "v-9")]
+        assert back == [["v-2"], ["v-9"]]
+        assert dealer.take_stale() == [name for name in ("v-2", "v-9") if name not in again]
+        assert dealer.take_stale() == []
+        assert names(dealer.deal(9 * NS_PER_S)) == again
+        assert visits_of(dealer)["undealt"] == 2 - len(again)
+
+
 def test_an_ended_incarnation_gives_back_what_never_reached_it() -> None:
     """After its last slice, what is still open there was on its way: given back by name, and not sent again."""
     dealer = dealer_of(evenly(10, 10), "a")
