@@ -7,6 +7,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,20 @@ def assert_each_call_once(log: OracleLog, visits: int) -> None:
     assert len(log.by_visit) == visits
     assert log.report["duplicates"] == []
     assert len(log.calls) == 2 * visits
+
+
+def assert_begun_in_turn_and_once(summary: dict[str, Any], log: OracleLog) -> None:
+    """By the target's record of a run that was stopped: its visits came in turn, each call once, none left out."""
+    visits, begun = summary["visits"], set(log.by_visit)
+    assert len(log.attempts) == len(log.calls), "a call came twice"
+    assert all(call.number == 1 for call in log.calls), "nothing had to be tried again"
+    # What the stop cut off may have been sent already.
+    assert 0 <= len(log.calls) - summary["attempts"]["total"] <= visits["censored"]
+    whole = {visit for visit, calls in log.by_visit.items() if len(calls) == 2}
+    assert 0 <= len(whole) - visits["completed"] <= visits["censored"]
+    assert len(begun - whole) <= visits["censored"]
+    last = max(int(visit.removeprefix("v-")) for visit in begun)
+    assert len({f"v-{number:06d}" for number in range(last)} - begun) <= visits["dropped"], "a visit was left out"
 
 
 def books_in_doubt(summary: dict[str, object]) -> set[str]:
@@ -417,13 +432,18 @@ def test_the_web_ui_starts_without_workers_stops_and_starts_again(tmp_path: Path
                 wait_until(lambda: begun_second(tmp_path / "run") >= 1, 30, "the first run")
                 post(f"{url}/stop")
                 wait_until(lambda: (tmp_path / "run" / "summary.json").exists(), 20, "the first summary")
+                first = server.log()
                 post(f"{url}/swarm", user_count="1", spawn_rate="1")
                 wait_until(lambda: begun_second(tmp_path / "run-2") >= 1, 30, "the second run")
                 master.signal(signal.SIGTERM)
                 assert master.wait(40) == INTERRUPTED, master.explain()
-    for folder in (tmp_path / "run", tmp_path / "run-2"):
+        rows = server.log().report["requests"]
+    second = OracleLog(first.report | {"requests": rows[len(first.calls) :]})
+    assert rows[: len(first.calls)] == first.report["requests"]
+    for folder, log in ((tmp_path / "run", first), (tmp_path / "run-2", second)):
         summary = summary_of(folder)
         assert_ledger(summary)
+        assert_begun_in_turn_and_once(summary, log)
         assert summary["attempts"]["total"] > 0
         assert summary["visits"]["planned"] == 1000
         assert books_in_doubt(summary) == set()
