@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.prove.evidence import store
+from tests.prove.memory import watch
 from tests.system.fleet_run import TIMING, assert_settled_once_or_lost, chained_trace, lost_visits, running
 from tests.system.harness_run import (
     ACCOUNT,
@@ -25,27 +27,30 @@ from tests.system.misbehaving import answer, peer, reply
 from tests.system.plain_locust import begun_second
 
 PASS, INVALID = 0, 5
+SLOW_VISITS = 20_000
 
 
 def test_a_slow_target_under_a_ceiling_costs_drops_and_no_memory(tmp_path: Path) -> None:
-    """A target that takes 2 s, and 24 open visits allowed over two workers: never a 25th, the rest dropped by count."""
-    trace = chained_trace(tmp_path / "trace.jsonl", 900, 100.0, 0.0)
+    """A target that takes 2 s, 24 open visits allowed, 500/s planned: never a 25th, drops counted, memory flat."""
+    trace = chained_trace(tmp_path / "trace.jsonl", SLOW_VISITS, 500.0, 0.0)
     profile = tmp_path / "limits.toml"
     profile.write_text("[limits]\nmax_open_visits = 24\n")
     with oracle("--delay-ms", "2000..2000") as server:
         options = ("--workers", "2", "--profile", str(profile))
         command = start_run(trace, server.url, *options, scratch=tmp_path)
         try:
-            finished = command.wait(120)
+            memory = watch(command, workers=2, every_s=1.0, limit_s=240)
+            finished = command.wait(240)
         finally:
             command.kill()
         log = server.log()
     summary = finished.summary
     assert_ledger(summary)
-    assert_settled_once_or_lost(summary, finished.out, log, 900)
+    assert_settled_once_or_lost(summary, finished.out, log, SLOW_VISITS)
     visits = summary["visits"]
     assert (visits["lost"], visits["undealt"], visits["censored"]) == (0, 0, 0)
-    assert visits["dropped"] > 600
+    # Two calls of 2 s a visit: 24 open ones make 6 a second.
+    assert visits["completed"] < SLOW_VISITS / 500 * 6 + 2 * 24
     # The oracle sees calls, of which an open visit has one at a time here.
     assert log.peak_open() <= 24
     held = summary["generator"]["held"]["max_open_visits"]
@@ -54,7 +59,10 @@ def test_a_slow_target_under_a_ceiling_costs_drops_and_no_memory(tmp_path: Path)
     assert finished.exit_code == INVALID
     assert "limits.max_open_visits held back" in failed["dropped"]
     assert f"Held back by the profile's limits: max_open_visits {held}." in " ".join(finished.stdout.split())
-    assert all(worker["rss_max_mb"] < 150 for worker in summary["workers"])
+    figures = {"visits": visits, "held_back": held, "peak_open_by_the_target": log.peak_open(), **memory.figures()}
+    promise = test_a_slow_target_under_a_ceiling_costs_drops_and_no_memory.__doc__ or ""
+    store("fleet-slow-target", promise, figures, seeds=[1])
+    memory.check(master_mb=150, worker_mb=150, growth_mb=10.0)
 
 
 @pytest.mark.parametrize(("tolerated", "failing"), [(0, {"workers_lost"}), (1, set())])

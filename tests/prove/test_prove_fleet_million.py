@@ -19,8 +19,8 @@ from harness.plan.arrivals import parse_arrivals
 from harness.plan.schedule import plan_visits
 from harness.trace.codec import open_trace
 from tests.prove.evidence import store
-from tests.system.fleet_run import workers_below
-from tests.system.harness_run import assert_ledger, command_line, descendants, failed_checks, get_engagement, start_run
+from tests.prove.memory import watch
+from tests.system.harness_run import assert_ledger, failed_checks, get_engagement, start_run
 
 VISITS = int(os.environ.get("PROVE_VISITS", "1000000"))
 DEALT = 200_000
@@ -42,38 +42,15 @@ def write_visits(path: Path, visits: int) -> int:
     return sum(1 + n % 3 for n in range(visits))
 
 
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process now; 0 when it is gone."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def ended(pid: int) -> bool:
-    """Whether a child of ours has ended and waits to be reaped, which would take its cost out of reach."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-
-
 def test_a_million_visits_pass_through_a_master_and_two_workers(tmp_path: Path) -> None:
     """A million visits, master and 2 workers: counts equal the server's, books balance, memory is flat and low."""
     trace = tmp_path / "trace.jsonl.zst"
     calls = write_visits(trace, VISITS)
-    samples: list[dict[str, float]] = []
     with fast_server() as server:
         options = ("--workers", "2", "--arrivals", f"closed:{SLOTS}", "--connections", "pooled", "--max-think", "0s")
         command = start_run(trace, server.url, *options, scratch=tmp_path)
         try:
-            next_s = 0.0
-            while not ended(command.pid) and command.age_s() < LIMIT_S:
-                time.sleep(0.2)
-                if command.age_s() >= next_s and (workers := workers_below(command.pid)):
-                    masters = [pid for pid in descendants(command.pid) if "--master" in command_line(pid)]
-                    sample = {"t_s": round(command.age_s(), 1), "master": rss_mb(masters[0]) if masters else 0.0}
-                    sample |= {f"worker-{place}": rss_mb(pid) for place, pid in enumerate(workers, 1)}
-                    samples.append(sample)
-                    next_s = command.age_s() + 2.0
+            memory = watch(command, workers=2, every_s=2.0, limit_s=LIMIT_S)
             finished = command.wait(LIMIT_S)
         finally:
             command.kill()
@@ -85,18 +62,13 @@ def test_a_million_visits_pass_through_a_master_and_two_workers(tmp_path: Path) 
     assert answered == calls == summary["attempts"]["total"] == summary["attempts"]["by_result"]["available"]
     assert summary["chain"] | {"started": 0, "kept": 0} == dict.fromkeys(summary["chain"], 0)
     assert (summary["chain"]["started"], summary["chain"]["kept"]) == (VISITS, calls - VISITS)
-    whole = [sample for sample in samples if all(sample.values())]
-    peaks = {name: max(sample[name] for sample in whole) for name in ("master", "worker-1", "worker-2")}
-    growth = {name: _growth([sample[name] for sample in whole]) for name in peaks}
     figures: dict[str, Any] = {
         "visits": VISITS,
         "calls_by_the_server": answered,
         "attempts_by_the_summary": summary["attempts"]["total"],
         "duration_s": round(summary["duration_s"], 1),
         "attempts_per_s": round(summary["rates"]["attempts_hz"]),
-        "rss_peak_mb": {name: round(value, 1) for name, value in peaks.items()},
-        "rss_last_quarter_over_second_quarter_mb": {name: round(value, 1) for name, value in growth.items()},
-        "samples": len(whole),
+        **memory.figures(),
         "verdict": summary["verdict"]["status"],
         "failed_checks": sorted(failed_checks(summary)),
         "dealing": dealing(trace),
@@ -104,16 +76,7 @@ def test_a_million_visits_pass_through_a_master_and_two_workers(tmp_path: Path) 
     store(
         "fleet-million", test_a_million_visits_pass_through_a_master_and_two_workers.__doc__ or "", figures, seeds=[1]
     )
-    assert peaks["master"] <= MASTER_MB, peaks
-    assert max(peaks["worker-1"], peaks["worker-2"]) <= WORKER_MB, peaks
-    assert all(value <= 10.0 for value in growth.values()), growth
-
-
-def _growth(values: list[float]) -> float:
-    """By how much the last quarter lies above the second one, each by its mean."""
-    quarter = max(1, len(values) // 4)
-    second, last = values[quarter : 2 * quarter] or values, values[-quarter:]
-    return sum(last) / len(last) - sum(second) / len(second)
+    memory.check(master_mb=MASTER_MB, worker_mb=WORKER_MB, growth_mb=10.0)
 
 
 def dealing(trace: Path) -> dict[str, dict[str, int]]:
