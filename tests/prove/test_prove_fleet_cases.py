@@ -58,7 +58,7 @@ def test_a_slow_target_under_a_ceiling_costs_drops_and_no_memory(tmp_path: Path)
     failed = failed_checks(summary)
     assert finished.exit_code == INVALID
     assert "limits.max_open_visits held back" in failed["dropped"]
-    assert f"Held back by the profile's limits: max_open_visits {held}." in " ".join(finished.stdout.split())
+    assert f"Held back by the profile's limits: max_open_visits {held:,}." in " ".join(finished.stdout.split())
     figures = {"visits": visits, "held_back": held, "peak_open_by_the_target": log.peak_open(), **memory.figures()}
     promise = test_a_slow_target_under_a_ceiling_costs_drops_and_no_memory.__doc__ or ""
     store("fleet-slow-target", promise, figures, seeds=[1])
