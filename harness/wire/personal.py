@@ -19,7 +19,7 @@ from harness.wire.validate import ENGAGEMENT, UPDATE_IN_TRACE
 Treatment = Literal[
     "keep",  # stays as it is; only a policy says so
     "closed",  # stays if the contract's closed set or form holds it, or as a flag
-    "version",  # stays if it is one to three numbers below 1,000 with dots between
+    "version",  # stays if it is one to three numbers below 1,000 with dots between, six digits in all
     "currency",  # stays if it is three capital letters
     "amount",  # a number that stays if it is below 100,000 and has at most two decimals
     "count",  # a whole number that stays if it is below 10,000

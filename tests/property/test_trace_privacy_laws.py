@@ -262,7 +262,7 @@ def visit_with(number: int, name: str, product: str) -> dict[str, Any]:
 
 
 KEEP_PRODUCTS = Policy(fields={"prodView.products.product.name": "keep"})
-WORDS = st.text("abcdAB 1", min_size=4, max_size=9)
+WORDS = st.text("abcdAB 1", min_size=4, max_size=9).filter(lambda text: text.count("1") < 6)
 
 
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5))
@@ -270,8 +270,8 @@ WORDS = st.text("abcdAB 1", min_size=4, max_size=9)
 def test_the_scan_finds_exactly_what_a_policy_lets_through(values: list[tuple[str, str]]) -> None:
     """A kept text that holds a value of any visit ends the command; otherwise the kept texts stay as they were."""
     lines = [PLAIN, *(visit_with(number, name, product) for number, (name, product) in enumerate(values))]
-    names = {name.casefold().strip() for name, _ in values}
-    products = "\0".join(product.casefold() for _, product in values)
+    names = {" ".join(name.casefold().split()) for name, _ in values}
+    products = "\0".join(" ".join(product.casefold().split()) for _, product in values)
     # From four characters on anywhere, from two on as a word that is no number.
     words = set(re.findall(r"\w+", products))
     leaks = any(

@@ -74,7 +74,7 @@ def anonymize_trace(source: str | Path, output: str | Path, bad: BadLines, key: 
                 f"line {kept.first_line} of the output holds a text that nobody decided to keep: nothing was written;"
                 " this is a bug of the harness"
             )
-        if kept:
+        if policy.keeps_texts:
             _search(source, lines, kept, validation.digest)
     return Anonymized(visits, masks.replaced, masks.dropped, len(kept))
 
@@ -143,13 +143,14 @@ def _search(source: str | Path, lines: _Lines, kept: KeptTexts, digest: str) -> 
     leaks: list[str] = []
     count = 0
     again = Validation(source, BadLines("skip"), requests=False)
-    for where, values in _values(again, lines):
-        for value in sorted(values):
-            written = search.find(value)
+    for where, gone in _gone(again, lines):
+        found = [(f"text of {len(value)} characters", search.find(value)) for value in sorted(gone.values)]
+        found += [(f"number of {len(number)} places", search.find_number(number)) for number in sorted(gone.numbers)]
+        for what, written in found:
             if written is not None:
                 count += 1
                 if count <= _LEAKS_TOLD:
-                    leaks.append(f"{name}:{where}: a text of {len(value)} characters stands in line {written}")
+                    leaks.append(f"{name}:{where}: a {what} stands in line {written}")
     if again.digest != digest:
         raise TraceError(f"{name}: changed while it was read: try again")
     if count:
@@ -161,15 +162,15 @@ def _search(source: str | Path, lines: _Lines, kept: KeptTexts, digest: str) -> 
         )
 
 
-def _values(validation: Validation, lines: _Lines) -> Iterator[tuple[int, set[str]]]:
+def _gone(validation: Validation, lines: _Lines) -> Iterator[tuple[int, Collector]]:
     """The values that have to go, line by line."""
     collector = Collector()
     lines.header(validation.header_line, collector)
-    yield 1, collector.values
+    yield 1, collector
     for given in _parsed(validation, "", BadLines("skip")):
         collector = Collector()
         lines.visit(given.line, collector)
-        yield given.number, collector.values
+        yield given.number, collector
 
 
 class _Given(NamedTuple):

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 from harness.wire.personal import REQUESTS, TREATMENTS, Treatment, inside
 from harness.wire.schema import ByType, Free, Many, Node, Problem, Record, has_errors
 
-_VERSION: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){0,2}")
+# With seven digits it could be a phone number.
+_VERSION: Final = re.compile(r"(?!(?:[0-9]\.?){7})[0-9]{1,3}(\.[0-9]{1,3}){0,2}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _AMOUNT_BELOW: Final = 100_000
 _COUNT_BELOW: Final = 10_000

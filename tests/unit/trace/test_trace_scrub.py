@@ -147,7 +147,7 @@ def test_what_does_not_fit_keeps_its_type_and_nothing_else(before: Any, after: A
 
 
 @pytest.mark.parametrize(
-    "version", ["22.07.1985", "192.168.5.2", "202.555.0133", "123456", "1.2.3.4", "١٢", "3.0 (Alice)"]
+    "version", ["22.07.1985", "192.168.5.2", "202.555.0133", "123456", "1.2.3.4", "415.555.0", "١٢", "3.0 (Alice)"]
 )
 def test_what_only_looks_like_a_version_goes(version: str) -> None:
     """Dates, addresses and numbers do not pass as versions."""
@@ -160,9 +160,13 @@ def test_collector_remembers_all_that_goes() -> None:
     for _ in range(5000):
         deep = [{"k": deep}]
     collector = Collector()
-    request = {"appDetails": {"ipAddress": "10.0.0.1"}, "mine": {"who": "Alice", "n": 4917012, "x": deep, "short": 5}}
+    request = {
+        "appDetails": {"ipAddress": "10.0.0.1"},
+        "mine": {"who": "Alice", "n": 4917012, "x": deep, "short": 5, "f": True},
+    }
     Scrubber().scrub("get_engagement", request, collector)
-    assert collector.values == {"10.0.0.1", "mine", "who", "Alice", "n", "4917012", "x", "k", "at the bottom", "short"}
+    assert collector.values == {"10.0.0.1", "mine", "who", "Alice", "n", "x", "k", "at the bottom", "short", "f"}
+    assert collector.numbers == {"4917012"}
 
 
 def kept(*lines: bytes, public: tuple[str, ...] = ()) -> KeptTexts:
