@@ -46,6 +46,8 @@ _FOLD_PORTION = 256
 # Below this lag a late arrival is ordinary jitter and is not paced.
 _PACED_LAG_NS = NS_PER_MS
 FENCE_NS = 3 * NS_PER_S
+# Who waits longer than this is made small meanwhile: there may be a hundred thousand of them.
+_LONG_WAIT_NS = 3 * NS_PER_S
 # Where calls are due closer together than this on average, a wake-up serves those of at least `_REST_NS`.
 _CROWDED_NS = NS_PER_MS // 10
 _REST_NS = NS_PER_MS // 5
@@ -308,6 +310,8 @@ class Engine(Owner):
         elif action is None:
             self._end(player, VisitEnd.completed)
         else:
+            if action - now_ns > _LONG_WAIT_NS:
+                player.lie_down()
             self._serial += 1
             heappush(self._due, (action, self._serial, player))
             if self._due[0][2] is player:

@@ -82,6 +82,8 @@ _AVAILABLE = Result.available
 _REJECTED = Result.rejected
 _NONE = Chain.none
 _KEPT = Chain.kept
+# Stands for a step that is behind a visit.
+_SETTLED = Step(op="get_engagement")
 
 
 class IllegalMoveError(Exception):
@@ -168,6 +170,7 @@ class VisitorSession:
         "_given",
         "_holds_stale",
         "_index",
+        "_last_update",
         "_made",
         "_number",
         "_offer",
@@ -215,6 +218,11 @@ class VisitorSession:
         self._sent_vid: str | None = None
         self._sent_sid: str | None = None
         self._offer: Reply | None = None
+        # Nobody asks for an offer after the last update, so none is kept for it.
+        self._last_update = -1
+        for index, step in enumerate(self._steps):
+            if step.op == "update":
+                self._last_update = index
         self._wants_fresh = False
         self._stale = False
         self._holds_stale = False
@@ -325,7 +333,7 @@ class VisitorSession:
             chain = _KEPT
         else:
             chain = self._judge_chain(reply, result)
-        if result is _AVAILABLE:
+        if result is _AVAILABLE and self._index < self._last_update:
             self._offer = reply
         rules = self._rules
         number = self._number
@@ -448,6 +456,17 @@ class VisitorSession:
         think_ns = int(step.think * rules.think_scale + 0.5)
         cap_ns = rules.max_think_ns
         return think_ns if cap_ns is None or think_ns < cap_ns else cap_ns
+
+    def lie_down(self) -> None:
+        """Gives back the memory that a long wait does not need: the trace's line, and the steps that are settled.
+
+        To be called while the visit waits; nothing that it does afterwards changes.
+        """
+        to_come = [
+            Step(op=step.op, think=step.think, identity=step.identity, request=step.request.copy())
+            for step in self._steps[self._index :]
+        ]
+        self._steps = [_SETTLED] * self._index + to_come
 
     # How it ends early
 

@@ -192,6 +192,8 @@ def played(player: Player, answers: Iterator[Answer]) -> Told:
     while True:
         action = session.next_action(player.now_ns)
         if isinstance(action, int):
+            if len(told.requests) % 2:
+                session.lie_down()
             player.now_ns = action
             continue
         if action is None:
