@@ -241,7 +241,7 @@ def label_values(label: str, found: Iterable[str]) -> str:
 
 TREATED: dict[Treatment, str] = {
     "closed": "stays if the contract's closed set or form holds it (flags: true, false, null)",
-    "version": "stays if it is one to three numbers below 1,000 with dots between",
+    "version": "stays if it is one to three numbers below 1,000 with dots between, six digits in all",
     "currency": "stays if it is three capital letters",
     "amount": "stays if it is a number below 100,000 with at most two decimals",
     "count": "stays if it is a whole number below 10,000",

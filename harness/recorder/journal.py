@@ -1,8 +1,8 @@
 """The recorder's journal: every exchange in a file the moment it is over, so that a crash loses none.
 
 A line of JSON for each exchange, handed to the kernel at once. Ids stand in it only as keyed digests, whose key is
-forgotten with the process; bodies stand in it as they were sent, so only the owner may read it. When the trace is
-written the journal is deleted.
+forgotten with the process; bodies stand in it as they were sent, with a list of the ids that were found in them, so
+only the owner may read it. When the trace is written the journal is deleted.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from harness.config.target import Target
 from harness.errors import StorageError
 from harness.trace.intake.exchange import Answer, Exchange, NoAnswer, exchange
 from harness.trace.intake.http1 import MAX_BODY_BYTES, Head, Piece, Splitter, decoded
+from harness.trace.intake.issued import Issued
 from harness.wire.route import Call, route
 
 CONNECT_LIMIT_S: Final = 10.0
@@ -40,6 +41,7 @@ class Watch(msgspec.Struct, kw_only=True):
     tls: ssl.SSLContext | None
     record: Callable[[Exchange], None]
     disguise: Callable[[str], str]
+    issued: Issued = msgspec.field(default_factory=Issued)
     fail: Callable[[Exception], None]
     # Time since 1970 that never jumps: the wall clock's at the start, the monotonic one's from there.
     epoch_ns: int = msgspec.field(default_factory=lambda: time.time_ns() - time.monotonic_ns())
@@ -285,6 +287,7 @@ class Caller(asyncio.Protocol):
             client=self._watch.disguise(f"{forwarded or self._peer} {agent.decode('latin-1')}"),
             agent=agent,
             disguise=self._watch.disguise,
+            issued=self._watch.issued,
         )
         try:
             self._watch.record(made)

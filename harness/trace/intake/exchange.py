@@ -13,7 +13,9 @@ from typing import Literal
 import msgspec
 import orjson
 
+from harness.trace.intake.issued import Issued
 from harness.trace.useragent import classify
+from harness.wire.ids import as_id
 from harness.wire.reply import Kind, read_reply
 from harness.wire.route import Call, Op
 
@@ -34,8 +36,9 @@ class Exchange(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
 
     `began_ns` is when the request came, `done_ns` when its answer was complete (or nobody waited for it any more).
     `vid` and `sid` are those sent, `reply_vid` and `reply_sid` those that the reply gave, `hint` the vid in a "Loading
-    account" message, `offer` the JSON of an available reply's engagementDetails. `line` is what only one visitor can
-    have used at a time if it is one visitor's at all (a connection, a recording), `client` tells clients apart.
+    account" message, `offer` the JSON of an available reply's engagementDetails. `issued` are ids of the service, as
+    they are, that stand in the body and must not stay there. `line` is what only one visitor can have used at a time
+    if it is one visitor's at all (a connection, a recording), `client` tells clients apart.
     """
 
     began_ns: int
@@ -50,6 +53,7 @@ class Exchange(msgspec.Struct, gc=False, kw_only=True, omit_defaults=True):
     reply_sid: str = ""
     hint: str = ""
     offer: bytes = b""
+    issued: list[str] = []
     line: str = ""
     client: str = ""
     cohort: str = "all"
@@ -68,10 +72,12 @@ def exchange(
     agent: bytes = b"",
     where: str = "",
     disguise: Callable[[str], str] = str,
+    issued: Issued,
 ) -> Exchange:
     """The exchange of a call with its answer.
 
-    `disguise` is applied to every id, account excepted. The cohort is that of `agent`, a User-Agent header, unless the
+    `issued` are the ids that this recording has shown so far; those of this call are added. `disguise` is applied to
+    every id but those in the body, account excepted. The cohort is that of `agent`, a User-Agent header, unless the
     body's appDetails name a device family.
     """
     made = Exchange(
@@ -87,16 +93,30 @@ def exchange(
         cohort=_cohort(body, agent),
         where=where,
     )
+    issued.add(call.vid, call.sid)
     if isinstance(answer, str):
         made.result = answer
+        made.issued = issued.within(body, (call.vid, call.sid))
         return made
     reply = read_reply(call.op, *answer)
+    issued.add(reply.vid, reply.sid, reply.page_id, reply.hint_vid, _context(reply.offer))
+    made.issued = issued.within(body, (call.vid, call.sid, reply.vid, reply.sid))
     made.result = reply.kind
     made.reply_vid = disguise(reply.vid) if reply.vid else ""
     made.reply_sid = disguise(reply.sid) if reply.sid else ""
     made.hint = disguise(reply.hint_vid) if reply.hint_vid else ""
     made.offer = reply.offer
     return made
+
+
+def _context(offer: bytes) -> str | None:
+    """The id of an offer's context."""
+    if b'"contextId"' not in offer:
+        return None
+    try:
+        return as_id(orjson.loads(offer).get("contextId"))
+    except orjson.JSONDecodeError:  # nested more deeply than is read
+        return None
 
 
 def _cohort(body: bytes, agent: bytes) -> str:

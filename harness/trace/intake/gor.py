@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from harness.errors import TraceError
 from harness.trace.intake.exchange import Answer, Exchange, exchange
 from harness.trace.intake.http1 import Head, Splitter, decoded
+from harness.trace.intake.issued import Issued
 from harness.trace.lines import BadLines, read_chunks, source_name
 from harness.units import NS_PER_S
 from harness.wire.route import Call, route
@@ -48,6 +49,7 @@ class GorFiles:
         self._sources = list(sources)
         self._bad = bad
         self._waiting: OrderedDict[bytes, _Asked] = OrderedDict()
+        self._issued = Issued()
         self.count = 0
         self.left_out: Counter[str] = Counter()
 
@@ -62,7 +64,7 @@ class GorFiles:
                 except ValueError as error:
                     self._bad.add(TraceError(f"{where}: {error}"))
         while self._waiting:
-            yield _made(self._waiting.popitem(last=False)[1], "", 0)
+            yield _made(self._waiting.popitem(last=False)[1], "", 0, self._issued)
 
     def _take(self, record: bytes, where: str) -> Iterator[Exchange]:
         line, _, message = record.lstrip(b"\r\n").partition(b"\n")
@@ -81,12 +83,12 @@ class GorFiles:
             lasted_ns = int(fields[3]) if len(fields) > 3 else 0
             # A time of its own, or the round trip's.
             done_ns = time_ns + lasted_ns if time_ns > asked.began_ns // 2 else asked.began_ns + time_ns
-            yield _made(asked, _answer(message, asked), done_ns)
+            yield _made(asked, _answer(message, asked), done_ns, self._issued)
             return
         while self._waiting and (
             len(self._waiting) >= _MOST_WAITING or time_ns - next(iter(self._waiting.values())).began_ns > _WAIT_NS
         ):
-            yield _made(self._waiting.popitem(last=False)[1], "", 0)
+            yield _made(self._waiting.popitem(last=False)[1], "", 0, self._issued)
         asked = self._request(message, time_ns, where)
         if asked is not None:
             self._waiting[key] = asked
@@ -103,7 +105,7 @@ class GorFiles:
         return _Asked(call, head, body, time_ns, where)
 
 
-def _made(asked: _Asked, answer: Answer, done_ns: int) -> Exchange:
+def _made(asked: _Asked, answer: Answer, done_ns: int, issued: Issued) -> Exchange:
     head = asked.head
     address = (head.header(b"x-forwarded-for") or head.header(b"x-real-ip")).decode("latin-1")
     client = f"{address} {head.header(b'user-agent').decode('latin-1')}" if address else ""
@@ -117,6 +119,7 @@ def _made(asked: _Asked, answer: Answer, done_ns: int) -> Exchange:
         client=client,
         agent=head.header(b"user-agent"),
         where=asked.where,
+        issued=issued,
     )
 
 

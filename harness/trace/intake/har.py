@@ -17,6 +17,7 @@ import msgspec
 
 from harness.errors import TraceError
 from harness.trace.intake.exchange import Answer, Exchange, exchange
+from harness.trace.intake.issued import Issued
 from harness.trace.intake.logformat import iso_ns
 from harness.trace.lines import BadLines, read_chunks, source_name
 from harness.units import NS_PER_MS
@@ -100,6 +101,7 @@ class HarFiles:
     def __init__(self, sources: Iterable[str | Path], bad: BadLines) -> None:
         self._sources = list(sources)
         self._bad = bad
+        self._issued = Issued()
         self.count = 0
         self.left_out: Counter[str] = Counter()
 
@@ -147,6 +149,7 @@ class HarFiles:
             client=line,
             agent=request.header("user-agent").encode(),
             where=where,
+            issued=self._issued,
         )
 
 

@@ -36,6 +36,7 @@ import orjson
 
 from harness.errors import TraceError, UsageError
 from harness.trace.intake.exchange import Answer, Exchange, exchange
+from harness.trace.intake.issued import Issued
 from harness.trace.intake.logformat import any_time_ns
 from harness.trace.lines import BadLines, read_lines, source_name
 from harness.units import NS_PER_MS, NS_PER_S, NS_PER_US
@@ -106,6 +107,7 @@ class JsonLines:
         self._bad = bad
         self._seen: set[str] = set()
         self._cohorts: set[str] = {"all", "other"}
+        self._issued = Issued()
         self.count = 0
         self.left_out: Counter[str] = Counter()
 
@@ -151,6 +153,7 @@ class JsonLines:
             answer=self._answer(line),
             agent=str(agent).encode() if agent is not None else b"",
             where=where,
+            issued=self._issued,
         )
         if self._visitor:
             self._name(made, line)

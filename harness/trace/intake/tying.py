@@ -106,7 +106,9 @@ class Tying:
                 self.notes["calls that overlap in their visit"] += exchange.began_ns < visit.ended_ns
             call = CallOfVisit(chain, exchange, identity, digest, think_ns)
             call.doubtful = doubtful
-            call.request = recorded_request(exchange.op, exchange.body, chain.offer)
+            call.request, taken = recorded_request(exchange.op, exchange.body, chain.offer, exchange.issued)
+            if taken:
+                self.notes["ids of the service that were taken out of requests"] += taken
             visit.calls.append(call)
         self._answered(call, exchange)
         self._keep(visit, exchange)
