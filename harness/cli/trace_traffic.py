@@ -41,7 +41,7 @@ def fit(source: str, output: str, seed: int, on_bad_line: OnBadLine) -> None:
 
     bad = BadLines(on_bad_line)
     validation = Validation(source, bad, requests=False)
-    gathered = Gathered(KEPT_FROM)
+    gathered = Gathered(KEPT_FROM, anonymized=validation.header.anonymized)
     for read, _ in validation:
         gathered.add(read.visit)
     learned = prepare(gathered, validation.header, source_name(source))
@@ -86,7 +86,9 @@ def synth(model: str, visits: int, rate: str | None, seed: int, output: str) -> 
     lines = Synthesiser(traffic, seed).lines(moments_s)
     span_s = round(moments_s[-1] - moments_s[0], 6) if moments_s else 0.0
     source = f"synthesis from {traffic.source}"
-    header = Header(harness_trace=1, source=source, seed=seed, visits=len(moments_s), span_s=span_s, anonymized=True)
+    header = Header(
+        harness_trace=1, source=source, seed=seed, visits=len(moments_s), span_s=span_s, anonymized=traffic.anonymized
+    )
     written = write_trace(output, header, lines)
     if written < visits:
         click.echo(f"{written} visits, not {visits}: --rate {rate} ends there", err=True)

@@ -145,7 +145,7 @@ def without_minutes(trace: Path) -> dict[str, float]:
 
 def read(trace: Path) -> Learned:
     validation = Validation(trace, BadLines(), requests=False)
-    gathered = Gathered(KEPT_FROM)
+    gathered = Gathered(KEPT_FROM, anonymized=True)
     for each, _ in validation:
         gathered.add(each.visit)
     return prepare(gathered, validation.header, str(trace))

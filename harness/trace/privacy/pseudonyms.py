@@ -44,7 +44,7 @@ class Pseudonyms:
         # What many visits say (places, sections, months) is not worked out anew each time.
         self._token = lru_cache(maxsize=_CACHED)(self._new_token)
         self._ip = lru_cache(maxsize=_CACHED)(self._new_ip)
-        self._coarse = lru_cache(maxsize=_CACHED, typed=True)(_one_digit)
+        self._coarse = lru_cache(maxsize=_CACHED, typed=True)(one_digit)
         self.replaced = 0
         self.dropped = 0
 
@@ -129,7 +129,8 @@ def _hmac_states(key: bytes) -> tuple[_Hash, _Hash]:
     return sha256(bytes(byte ^ 0x36 for byte in block)), sha256(bytes(byte ^ 0x5C for byte in block))
 
 
-def _one_digit(number: int | float) -> int | float:
+def one_digit(number: int | float) -> int | float:
+    """A number of which one significant digit is left; whole ones stay whole."""
     if isinstance(number, float) or abs(number) < _EXACT:
         return type(number)(float(f"{number:.0e}"))
     digits = str(number)

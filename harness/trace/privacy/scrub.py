@@ -37,6 +37,22 @@ Clean = Callable[[Any, Masks], Any]
 _DROPPED: Final = object()
 
 
+class _NoMasks:
+    """Stands in for no value."""
+
+    def token(self, value: Any) -> Any:
+        return _DROPPED
+
+    name = email = phone = ip = coarse = drop = token
+
+
+def lets_through(path: str, node: Node) -> Callable[[Any], bool]:
+    """Whether a value of a field would stay as it is, without a policy; `node` is what the schema says of the field."""
+    clean = Scrubber.treated(TREATMENTS[path], node) if path in TREATMENTS else deny
+    masks = _NoMasks()
+    return lambda value: clean(value, masks) is value
+
+
 class Scrubber:
     """Requests without personal data, under a policy: path -> treatment, over and above the table.
 
@@ -58,7 +74,7 @@ class Scrubber:
 
     def _compile(self, node: Node, path: str) -> Clean:
         if path in self._treatments:
-            treated = self._treated(path, node)
+            treated = self.treated(self._treatments[path], node)
             return _many(treated) if isinstance(node, Many) and treated is not _drop else treated
         if isinstance(node, Many):
             return _many(self._compile(node.item, path))
@@ -76,14 +92,15 @@ class Scrubber:
             name = extra.rpartition(".")[2]
             if name not in fields:
                 self.unused.discard(extra)
-                fields[name] = self._treated(extra, Free())
+                fields[name] = self.treated(self._treatments[extra], Free())
         nested = record.fields.get(record.flat)
         beside = self._fields(nested, inside(path, record.flat)) if isinstance(nested, Record) else {}
         aliases = {alias: fields[name] for alias, name in record.aliases.items()}
         return {**beside, **aliases, **fields}
 
-    def _treated(self, path: str, node: Node) -> Clean:
-        treatment = self._treatments[path]
+    @staticmethod
+    def treated(treatment: Treatment, node: Node) -> Clean:
+        """What a treatment does to a value of a field."""
         if treatment == "closed":
             return _flag if isinstance(node, Free) else _closed(node)
         return _TREATMENTS[treatment]

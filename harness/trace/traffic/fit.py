@@ -56,6 +56,8 @@ class Learned:
     sequences: list[tuple[int, ...]]
     thinks_s: list[array[float]]
     source: str
+    # Whether the trace's header says so.
+    anonymized: bool
 
 
 def prepare(gathered: Gathered, header: Header, name: str) -> Learned:
@@ -83,6 +85,7 @@ def prepare(gathered: Gathered, header: Header, name: str) -> Learned:
         thinks_s=gathered.thinks_by_visit(),
         # Not the header's own words: nobody looked whether they name somebody.
         source="fit",
+        anonymized=header.anonymized,
     )
 
 
@@ -103,6 +106,7 @@ def fit_model(learned: Learned, *, held_out: bool = False) -> TrafficModel:
     return TrafficModel(
         harness_traffic=1,
         source=learned.source,
+        anonymized=learned.anonymized,
         arrivals=arrivals,
         states=_with_sections(learned),
         journeys=journeys,

@@ -15,12 +15,20 @@ from typing import Any, NamedTuple
 import orjson
 
 from harness.trace.model import Op, Step, Visit
-from harness.trace.traffic.harvest import Tally, attribute_collectors
+from harness.trace.privacy.scrub import lets_through
+from harness.trace.traffic.harvest import Tally, attribute_collectors, mask_of
 from harness.wire.attributes import ATTRIBUTE_TYPES
 from harness.wire.events import EVENT_TYPES
-from harness.wire.validate import check_request, has_errors
+from harness.wire.schema import Record
+from harness.wire.validate import ENGAGEMENT, check_request, has_errors
 
 _MOST_OF_A_KIND = 3
+_APP_DETAILS = ENGAGEMENT.fields["appDetails"]
+assert isinstance(_APP_DETAILS, Record)
+_DETAILS = {
+    key: lets_through(f"appDetails.{key}", _APP_DETAILS.fields[key])
+    for key in ("appVersion", "deviceFamily", "os", "osVersion")
+}
 
 
 class Signature(NamedTuple):
@@ -38,8 +46,12 @@ class Signature(NamedTuple):
 class Gathered:
     """The visits of a trace, in columns; fed in the order of `at`."""
 
-    def __init__(self, kept_from: int, *, values: bool = True) -> None:
-        """`values` false leaves what requests hold alone, but for types: for traces that are only compared."""
+    def __init__(self, kept_from: int, *, values: bool = True, anonymized: bool = False) -> None:
+        """`values` false leaves what requests hold alone, but for types: for traces that are only compared.
+
+        Of a trace that is not `anonymized` no value is remembered that anonymizing it would replace: sections count
+        with their masks, devices without versions of an odd form.
+        """
         self.steps = 0
         # Requests that the contract refuses: their steps count, their values do not.
         self.refused = 0
@@ -50,7 +62,7 @@ class Gathered:
         self.signatures: list[Signature] = []
         self.return_gaps_s: array[float] = array("d")
         self.returning: list[bool] = []
-        self.collectors = attribute_collectors(kept_from)
+        self.collectors = attribute_collectors(kept_from, anonymized=anonymized)
         self.sections: dict[int, Tally] = {}
         self.details: dict[str, Tally] = {}
         self.addresses: Counter[str] = Counter()
@@ -58,6 +70,7 @@ class Gathered:
         self.cohort_tally = Tally(kept_from)
         self._kept_from = kept_from
         self._values = values
+        self._anonymized = anonymized
         self._numbers: dict[Signature, int] = {}
         self._interned: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._ends_s: dict[str, float] = {}
@@ -125,12 +138,16 @@ class Gathered:
             self.collectors[attribute["type"]].add(attribute, visitor)
         if op != "get_engagement":
             return
-        self.sections.setdefault(number, Tally(self._kept_from)).add(
-            tuple(request.get("consumerSections", ())), visitor
-        )
+        sections = request.get("consumerSections", ())
+        shown = sections if self._anonymized else map(mask_of, sections)
+        self.sections.setdefault(number, Tally(self._kept_from)).add(tuple(shown), visitor)
         if not position:
             details = request.get("appDetails", {})
-            known = {key: details[key] for key in ("appVersion", "deviceFamily", "os", "osVersion") if key in details}
+            known = {
+                key: details[key]
+                for key, stays in _DETAILS.items()
+                if key in details and (self._anonymized or stays(details[key]))
+            }
             self.details.setdefault(cohort, Tally(self._kept_from)).add(tuple(known.items()), visitor)
             self.addresses[cohort] += "ipAddress" in details
 

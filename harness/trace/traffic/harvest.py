@@ -4,6 +4,8 @@ A collector is built for each attribute type from the contract's own table and f
 may say is decided by the field, not by what stands there:
 
 - a value of a field in `KEPT` (currencies, categories, statuses, campaigns) is kept if `kept_from` visitors share it;
+- in a trace that is not anonymized only if `anonymize` would let that value stay, and numbers about persons count with
+  one digit, as it leaves them;
 - numbers become quantiles, each the mean of at least `kept_from` visitors' values, or a choice if many share each;
 - any other text becomes its mask (`Aaaa-999`), if as many share it, else an arbitrary word;
 - personal fields become made-up values whatever they hold, and keys that the contract does not know are not looked at.
@@ -19,6 +21,8 @@ from collections.abc import Mapping
 from itertools import islice, pairwise
 from typing import Any, Protocol
 
+from harness.trace.privacy.pseudonyms import one_digit
+from harness.trace.privacy.scrub import lets_through
 from harness.trace.traffic.shapes import (
     MAX_ITEMS,
     ChoiceShape,
@@ -115,8 +119,9 @@ class _Collector(Protocol):
 class _Leaf:
     """A scalar field."""
 
-    def __init__(self, path: str, node: Node, kept_from: int) -> None:
+    def __init__(self, path: str, node: Node, kept_from: int, anonymized: bool) -> None:
         self._path = path
+        self._stays = _anything if anonymized else lets_through(path, node)
         self._kept_from = kept_from
         self._values = Tally(kept_from)
         self._masks = Tally(kept_from)
@@ -129,10 +134,12 @@ class _Leaf:
 
     def add(self, value: Any, visitor: int) -> None:
         if isinstance(value, str):
-            if self._keeps_text:
+            if self._keeps_text and self._stays(value):
                 self._values.add(value, visitor)
             self._masks.add(mask_of(value), visitor)
             return
+        if not self._stays(value):
+            value = one_digit(value)
         self._values.add(value, visitor)
         if not isinstance(value, bool):
             self._decimals = max(self._decimals, _decimals(value))
@@ -192,10 +199,10 @@ class _Made:
 class _Object:
     """A record: its fields by the contract, and how many records have each."""
 
-    def __init__(self, path: str, record: Record, kept_from: int) -> None:
+    def __init__(self, path: str, record: Record, kept_from: int, anonymized: bool) -> None:
         self._record = record
         self._fields = {
-            name: _collector(f"{path}.{name}", node, kept_from)
+            name: _collector(f"{path}.{name}", node, kept_from, anonymized)
             for name, node in record.fields.items()
             if name != "type"
         }
@@ -235,8 +242,8 @@ class _Object:
 class _List:
     """An array: how many items, and what they are."""
 
-    def __init__(self, path: str, item: Node, kept_from: int) -> None:
-        self._item = _collector(path, item, kept_from)
+    def __init__(self, path: str, item: Node, kept_from: int, anonymized: bool) -> None:
+        self._item = _collector(path, item, kept_from, anonymized)
         self._counts: Counter[int] = Counter()
 
     def add(self, value: Any, visitor: int) -> None:
@@ -253,19 +260,23 @@ class _List:
         return ManyShape(counts=[self._counts[n] / total for n in range(max(self._counts) + 1)], item=item)
 
 
-def attribute_collectors(kept_from: int) -> dict[str, _Object]:
+def attribute_collectors(kept_from: int, *, anonymized: bool) -> dict[str, _Object]:
     """A collector for each of the contract's attribute types."""
-    return {kind: _Object(kind, record, kept_from) for kind, record in ATTRIBUTE_TYPES.items()}
+    return {kind: _Object(kind, record, kept_from, anonymized) for kind, record in ATTRIBUTE_TYPES.items()}
 
 
-def _collector(path: str, node: Node, kept_from: int) -> _Collector:
+def _collector(path: str, node: Node, kept_from: int, anonymized: bool) -> _Collector:
     if path in MADE:
         return _Made(MADE[path])
     if isinstance(node, Record):
-        return _Object(path, node, kept_from)
+        return _Object(path, node, kept_from, anonymized)
     if isinstance(node, Many):
-        return _List(path, node.item, kept_from)
-    return _Leaf(path, node, kept_from)
+        return _List(path, node.item, kept_from, anonymized)
+    return _Leaf(path, node, kept_from, anonymized)
+
+
+def _anything(value: object) -> bool:
+    return True
 
 
 def mask_of(text: str) -> str:

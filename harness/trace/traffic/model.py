@@ -176,7 +176,10 @@ class Fit(_Part):
 
 
 class TrafficModel(_Part):
-    """A whole model; see the module."""
+    """A whole model; see the module.
+
+    `anonymized` says that the trace it was learned from was (or that there was none): so are traces made from it.
+    """
 
     harness_traffic: Literal[1]
     source: str
@@ -186,6 +189,7 @@ class TrafficModel(_Part):
     cohorts: Annotated[list[Cohort], Meta(min_length=1, max_length=MAX_COHORTS)]
     thinks: list[Annotated[list[Seconds], Meta(min_length=2)]]
     values: Values
+    anonymized: bool = False
     returns: Returns | None = None
     fit: Fit | None = None
 

@@ -98,6 +98,7 @@ def model_of(name: str, told: Site) -> TrafficModel:
     ]
     scale = told.mean_hz * len(told.hourly) / sum(told.hourly)
     return TrafficModel(
+        anonymized=True,
         harness_traffic=1,
         source=f"preset {name}",
         arrivals=Arrivals(rates_hz=[round(hour * scale, 6) for hour in told.hourly], period_s=_DAY_S, cv=told.cv),

@@ -24,17 +24,19 @@ from harness.trace.traffic.model import Returns, TrafficModel, decode_model, enc
 from harness.trace.traffic.presets import preset
 from harness.trace.traffic.shapes import between
 from harness.trace.traffic.synth import Synthesiser, model_arrivals_s
+from harness.wire.validate import check_request, has_errors
 
 
-def gathered(visits: list[Visit]) -> Gathered:
-    columns = Gathered(KEPT_FROM)
+def gathered(visits: list[Visit], *, anonymized: bool = True) -> Gathered:
+    columns = Gathered(KEPT_FROM, anonymized=anonymized)
     for visit in visits:
         columns.add(visit)
     return columns
 
 
-def prepared(visits: list[Visit]) -> Learned:
-    return prepare(gathered(visits), Header(harness_trace=1, source="test"), "x")
+def prepared(visits: list[Visit], *, anonymized: bool = True) -> Learned:
+    header = Header(harness_trace=1, source="test", anonymized=anonymized)
+    return prepare(gathered(visits, anonymized=anonymized), header, "x")
 
 
 def step(think: float = 0.0, identity: Any = "chain", op: Any = "get_engagement", **request: Any) -> Step:
@@ -163,6 +165,50 @@ def test_planted_personal_data_does_not_get_into_a_model() -> None:
         assert secret not in text, secret
     assert learned.values.dropped["cohort"] == 1
     assert [cohort.name for cohort in learned.cohorts] == ["all"]
+
+
+def test_what_many_share_is_kept_only_if_anonymizing_would_let_it_stay() -> None:
+    """Of a trace with personal data no text of anybody is kept, though all visitors have it; closed sets are."""
+    secrets = ["call zebulon 4711", "Elm Street 12", "zeb@mail.test", "Zebulonia", "4155550134", "u=zebulon"]
+    attributes = [
+        {"type": "service", "service": {"topic": secrets[0], "category": secrets[3]}},
+        {
+            "type": "personal",
+            "personal": {
+                "gender": "FEMALE",
+                "language": "en-US",
+                "contacts": [{"phoneType": "HOME", "address": {"country": secrets[1], "region": secrets[3]}}],
+            },
+        },
+        {
+            "type": "ctmrinfo",
+            "info": {"ctype": secrets[3], "role": secrets[2], "balance": 4155550134, "currency": "EUR"},
+        },
+        {"type": "error", "error": {"contextId": secrets[0], "code": secrets[2]}},
+        {"type": "cart", "total": 12.5, "numItems": 1, "products": [{"product": {"name": secrets[3]}, "quantity": 1}]},
+    ]
+    details = {"os": "LINUX", "osVersion": "zebulon-1", "appVersion": "3.1"}
+    request = {"appDetails": details, "consumerSections": [secrets[5]], "engagementAttributes": attributes}
+    visits = [visit(number, float(number), step(identity="fresh", **request)) for number in range(100)]
+
+    learned = fit_model(prepared(visits, anonymized=False))
+    assert not learned.anonymized
+    text = encode_model(learned).decode()
+    for secret in [*secrets, "ebulon", "4711", "Elm", "mail.test", "FEMALE"]:
+        assert secret not in text, secret
+    for harmless in ("en-US", "HOME", "EUR", "LINUX", "3.1", "12.5", "4000000000", "aaaa aaaaaaa 9999", "a-aaaaaaa"):
+        assert harmless.replace("a-a", "a=a") in text, harmless
+    line = next(Synthesiser(learned, 1).lines([0.0]))
+    assert has_no_errors(orjson.loads(line)["steps"][0]["request"])
+
+    # Once it is anonymized its values are pseudonyms, and as good as any other value.
+    kept = fit_model(prepared(visits))
+    assert kept.anonymized
+    assert all(secret in encode_model(kept).decode() for secret in [*secrets[:4], secrets[5]])
+
+
+def has_no_errors(request: Any) -> bool:
+    return not has_errors(check_request("get_engagement", request))
 
 
 def test_updates_come_back_as_they_were() -> None:

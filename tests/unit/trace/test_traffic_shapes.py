@@ -34,7 +34,7 @@ HASHES = [hash_ * 7919 + 3 for hash_ in range(200)]
 
 def learned(kind: str, values: list[tuple[dict[str, Any], int]]) -> tuple[RecordShape, dict[str, int]]:
     """The shape of attributes (with their visitors) and what was dropped."""
-    collector = attribute_collectors(KEPT_FROM)[kind]
+    collector = attribute_collectors(KEPT_FROM, anonymized=True)[kind]
     for value, visitor in values:
         collector.add(value, visitor)
     dropped: dict[str, int] = {}

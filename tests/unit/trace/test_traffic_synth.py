@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from itertools import islice, pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
 import pytest
 
+from harness.cli.main import run_command
 from harness.errors import TraceError
 from harness.trace.check import TraceChecker
 from harness.trace.codec import decode_visit
@@ -155,3 +157,14 @@ def test_a_bare_model_makes_valid_visits() -> None:
     checker = TraceChecker()
     visits = [decode_visit(line, "x") for line in lines(model, 1, 300)]
     assert [str(found) for number, visit in enumerate(visits) for found in checker.check(number, visit)] == []
+
+
+@pytest.mark.parametrize("anonymized", [True, False])
+def test_a_trace_is_as_anonymous_as_the_model(anonymized: bool, tmp_path: Path) -> None:
+    """The header of a made-up trace says what the model says of its source; presets have none and are anonymous."""
+    model = msgspec.structs.replace(preset("bank"), anonymized=anonymized)
+    assert preset("bank").anonymized
+    (tmp_path / "model.json").write_bytes(encode_model(model))
+    made = tmp_path / "made.jsonl"
+    assert run_command(["trace", "synth", str(tmp_path / "model.json"), "--visits", "3", "-o", str(made)]) == 0
+    assert orjson.loads(made.read_bytes().splitlines()[0]).get("anonymized", False) is anonymized
