@@ -27,8 +27,12 @@ _SHOWN = 20
 
 
 @click.group()
-def trace() -> None:
+@click.pass_context
+def trace(context: click.Context) -> None:
     """Look at, check and import traces: files of recorded visits."""
+    from harness.cli.trace_options import ending_cleanly
+
+    context.with_resource(ending_cleanly())
 
 
 for command in (head, slice_, sample, warp, merge, record, import_, anonymize, fit, synth):

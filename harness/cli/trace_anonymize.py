@@ -18,7 +18,7 @@ _SHORT_KEY_BYTES = 16
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="OUT", default="-")
-@click.option("--key-file", required=True, help="Secret (1 to 64 bytes): the same key gives the same pseudonyms.")
+@click.option("--key-file", required=True, help="Secret (1 to 4096 bytes): the same key gives the same pseudonyms.")
 @click.option("--policy", "policy_file", help="TOML: fields to keep or to treat otherwise.")
 @on_bad_line_option
 def anonymize(source: str, output: str, key_file: str, policy_file: str | None, on_bad_line: OnBadLine) -> None:
@@ -28,15 +28,14 @@ def anonymize(source: str, output: str, key_file: str, policy_file: str | None, 
     contract does not know is left out. Then the output is searched: if a value that had to go stands anywhere in it,
     the command exits with 6 and writes nothing.
     """
-    from harness.trace.lines import BadLines
-    from harness.trace.privacy.anonymize import anonymize_trace
+    from harness.trace.privacy.anonymize import DiscreetLines, anonymize_trace
     from harness.trace.privacy.policy import Policy, read_policy
 
     key = read_key(key_file)
     policy = Policy() if policy_file is None else read_policy(policy_file)
     if len(key) < _SHORT_KEY_BYTES:
         click.echo(f"the key has {len(key)} bytes: one below {_SHORT_KEY_BYTES} can be found by trying", err=True)
-    bad = BadLines(on_bad_line)
+    bad = DiscreetLines(on_bad_line)
     done = anonymize_trace(source, output, bad, key, policy)
     click.echo(
         f"{done.visits} visits; {done.replaced} values replaced, {done.dropped} left out;"

@@ -34,7 +34,7 @@ _ONLY_FOR = {"--format": "access-log", "--steps": "access-log", "--key-file": "a
 @click.option(
     "--steps", type=click.Choice(["all", "pages", "calls"]), help="access-log: steps are page views, calls, or both."
 )
-@click.option("--key-file", help="access-log: secret (1 to 64 bytes) for the pseudonyms; default: drawn anew.")
+@click.option("--key-file", help="access-log: secret (1 to 4096 bytes) for the pseudonyms; default: drawn anew.")
 @click.option("--map", "map_file", metavar="TOML", help="jsonl: which field is what; see docs/trace-format.md.")
 @on_bad_line_option
 def import_(
@@ -103,7 +103,10 @@ def _import_log(
         output,
         source="access log",
         anonymized=True,
-        nothing="the log holds no page view of a person and no engagement call: nothing was written",
+        nothing=lambda: (
+            f"{', '.join(files)}: no page view of a person and no engagement call: nothing was written; "
+            f"{log.lines} lines, left out: {_counted(log.left_out, bad)}"
+        ),
     )
     click.echo(
         f"{log.lines} access-log lines: {totals.steps} steps in {totals.visits} visits; "
@@ -138,7 +141,10 @@ def _import_calls(
         recording,
         output,
         source=source,
-        nothing=f"{', '.join(files)}: no engagement call that a trace could keep: nothing was written",
+        nothing=lambda tying: (
+            f"{', '.join(files)}: no engagement call that a trace could keep: nothing was written; "
+            f"{recording.count} {noun}, left out: {_counted(recording.left_out + tying.left_out, bad)}"
+        ),
         gap_ns=gap_ns,
         retry_ns=retry_ns,
     )
@@ -150,5 +156,8 @@ def _import_calls(
     tell_tying(tying)
 
 
-def _counted(left_out: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in left_out.most_common()) or "nothing"
+def _counted(left_out: Counter[str], bad: BadLines | None = None) -> str:
+    told = [f"{count} {reason}" for reason, count in left_out.most_common()]
+    if bad is not None and bad.count:
+        told.append(f"{bad.count} bad ones (the first: {bad.messages[0]})")
+    return ", ".join(told) or "nothing"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,23 +19,51 @@ on_bad_line_option = click.option(
     show_default=True,
     help="End at a line that cannot be used, or skip and count it.",
 )
+# More is no key but another file.
+_KEY_MAX_BYTES = 4096
+
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of text.")
 output_option = click.option(
     "-o", "--output", default="-", show_default=True, help="File to write (.gz and .zst compress)."
 )
 
 
+@contextmanager
+def ending_cleanly() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP end a command as Ctrl-C does: nothing half-written stays, exit code 130."""
+    import signal
+
+    def interrupt(number: int, frame: object) -> None:
+        # One is enough, and must not disturb the cleaning up.
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # Who started us may want a signal to be ignored, as nohup does.
+    before = {
+        number: handler
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if (handler := signal.getsignal(number)) != signal.SIG_IGN
+    }
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def read_key(key_file: str) -> bytes:
-    """The secret in a file, without white space around it: 1 to 64 bytes. Raises `UsageError` when there is none."""
+    """The secret in a file, without white space around it: 1 to 4096 bytes. Raises `UsageError` when there is none."""
     from harness.errors import UsageError
-    from harness.trace.accesslog import KEY_MAX_BYTES
 
     try:
         key = Path(key_file).read_bytes().strip()
     except OSError as error:
         raise UsageError(f"--key-file {key_file}: cannot be read: {error.strerror}") from error
-    if not 1 <= len(key) <= KEY_MAX_BYTES:
-        raise UsageError(f"--key-file {key_file}: holds {len(key)} bytes; 1 to {KEY_MAX_BYTES} are needed")
+    if not 1 <= len(key) <= _KEY_MAX_BYTES:
+        raise UsageError(f"--key-file {key_file}: holds {len(key)} bytes; 1 to {_KEY_MAX_BYTES} are needed")
     return key
 
 

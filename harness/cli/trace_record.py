@@ -64,14 +64,21 @@ def record(
         read_journal(journal),
         output,
         source="recording",
-        nothing=f"{journal}: no engagement call that a trace could keep",
+        nothing=lambda tying: (
+            f"{journal}: no engagement call that a trace could keep: {tying.calls} calls, left out: {_left_out(tying)}"
+        ),
         gap_ns=gap_ns,
         retry_ns=retry_ns,
     )
     journal.unlink()
-    left_out = ", ".join(f"{count} {reason}" for reason, count in tying.left_out.most_common()) or "nothing"
-    click.echo(f"{tying.calls} calls: {totals.steps} steps in {totals.visits} visits; left out: {left_out}", err=True)
+    click.echo(
+        f"{tying.calls} calls: {totals.steps} steps in {totals.visits} visits; left out: {_left_out(tying)}", err=True
+    )
     tell_tying(tying)
+
+
+def _left_out(tying: Tying) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in tying.left_out.most_common()) or "nothing"
 
 
 def tell_tying(tying: Tying) -> None:

@@ -11,6 +11,8 @@ from harness.cli.trace_options import on_bad_line_option, output_option, tell_sk
 if TYPE_CHECKING:
     from harness.trace.lines import OnBadLine
 
+_MOST_SPEED = 1e9
+
 _source = click.argument("source", metavar="TRACE")
 
 
@@ -91,9 +93,13 @@ def warp(source: str, speed: float, think: bool, on_bad_line: OnBadLine, output:
 
     How many visits are open at once, before and after, is told on stderr.
     """
+    from harness.errors import UsageError
     from harness.trace.lines import BadLines
     from harness.trace.reshape import warp_trace
 
+    # Not a number is in no range.
+    if not 1 / _MOST_SPEED <= speed <= _MOST_SPEED:
+        raise UsageError(f"--speed {speed}: must be a number from 1e-09 to 1e+09")
     bad = BadLines(on_bad_line)
     warped = warp_trace(source, output, bad, speed, think=think)
     early = f"; {warped.early} now come back before the earlier visit can have ended" if warped.early else ""

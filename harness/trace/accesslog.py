@@ -22,8 +22,6 @@ from harness.trace.lines import BadLines, read_lines, source_name
 from harness.trace.useragent import Agent, classify
 from harness.wire.route import route
 
-KEY_MAX_BYTES: Final = 64
-
 Steps = Literal["all", "pages", "calls"]
 
 
@@ -56,7 +54,7 @@ _IDS: Final = re.compile(rb"[?&]([vs]id)=([^&#]+)")
 class AccessLog:
     """The page views and calls of log files, read in the order given; iterate once.
 
-    `key` (1 to 64 bytes) makes the pseudonyms: the same key gives the same visitor the same pseudonym, and nobody
+    `key` (a byte at least) makes the pseudonyms: the same key gives the same visitor the same pseudonym, and nobody
     without it can find the address by trying them all. A line that is not in the format goes to `bad`.
     After iterating, `lines` is the number of lines read, `left_out` how many of them count for nothing, by reason,
     `without_agent` how many of the others name no agent, so that a visitor is an address alone.
@@ -72,7 +70,7 @@ class AccessLog:
         steps: Steps = "all",
     ) -> None:
         self._sources = list(sources)
-        self._key = key
+        self._key = key if len(key) <= blake2b.MAX_KEY_SIZE else blake2b(key).digest()
         self._bad = bad
         self._read = reader or line_reader()
         self._pages = steps != "calls"

@@ -20,12 +20,10 @@ from harness.trace.codec import ReadVisit, decoded, open_trace_raw
 from harness.trace.intake.recorded import RECORDED_IDS
 from harness.trace.known import KnownTexts
 from harness.trace.lines import BadLines, source_name
-from harness.trace.model import COHORT_PATTERN, ID_PATTERN, Step, Visit
+from harness.trace.model import COHORT_PATTERN, ID_PATTERN, MAX_SECONDS, Step, Visit
 from harness.wire.validate import check_request
 
 MAX_COHORTS = 20
-# Ten years: far beyond any trace, and small enough for 64-bit nanoseconds.
-MAX_SECONDS = 315_360_000
 
 # Requests whose text is known to be JSON: so many, and none longer.
 _KEPT_REQUESTS = 1_000

@@ -82,7 +82,8 @@ def read_lines(
                     elif line and not line.isspace():
                         yield number, line
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise TraceError(_unreadable(name, number, error)) from error
+        after = f" after line {number}" if number else ""
+        raise TraceError(_unreadable(name, after, error)) from error
 
 
 def read_chunks(source: str | Path) -> Iterator[bytes]:
@@ -90,12 +91,16 @@ def read_chunks(source: str | Path) -> Iterator[bytes]:
 
     Raises `TraceError` when the source cannot be opened or read to its end.
     """
+    size = 0
     try:
         with _open(source) as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
+            # What can be read before the place where a file is cut off or damaged comes whole.
+            while chunk := stream.read1(_CHUNK_BYTES):
+                size += len(chunk)
                 yield chunk
     except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise TraceError(_unreadable(source_name(source), 0, error)) from error
+        after = f" after byte {size} of its content" if size else ""
+        raise TraceError(_unreadable(source_name(source), after, error)) from error
 
 
 @contextmanager
@@ -117,10 +122,23 @@ def _open(source: str | Path) -> Iterator[io.BufferedReader]:
 def _uncompressed(raw: io.BufferedReader) -> io.BufferedReader:
     magic = raw.peek(4)[:4]
     if magic.startswith(_GZIP_MAGIC):
-        return io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=raw)), _CHUNK_BYTES)
+        return io.BufferedReader(_GzipStream(raw), _CHUNK_BYTES)
     if magic == _ZSTD_MAGIC:
         return io.BufferedReader(_ZstdStream(raw), _CHUNK_BYTES)
     return raw
+
+
+class _GzipStream(io.RawIOBase):
+    """A gzip reader that hands over what it has before it meets the place where a file is cut off or damaged."""
+
+    def __init__(self, raw: io.BufferedReader) -> None:
+        self._file = gzip.GzipFile(fileobj=raw)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        return self._file.readinto1(buffer)
 
 
 class _ZstdStream(io.RawIOBase):
@@ -209,8 +227,7 @@ def _not_utf8(line: bytes) -> int | None:
     return None
 
 
-def _unreadable(name: str, number: int, error: Exception) -> str:
-    after = f" after line {number}" if number else ""
+def _unreadable(name: str, after: str, error: Exception) -> str:
     if isinstance(error, EOFError):
         return f"{name}: the compressed file is cut off{after}: copy or write it again"
     if isinstance(error, zlib.error | zstandard.ZstdError | gzip.BadGzipFile):

@@ -6,9 +6,10 @@ is about to be sent. Unknown keys of a line are ignored here and kept by the tra
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from harness.units import seconds_to_ns
 from harness.wire.route import Op as Op
@@ -17,6 +18,9 @@ Identity = Literal["fresh", "chain", "return", "stale"]
 
 OPS: tuple[Op, ...] = ("get_engagement", "update")
 IDENTITIES: tuple[Identity, ...] = ("fresh", "chain", "return", "stale")
+
+# Ten years: far beyond any trace, and small enough for 64-bit nanoseconds.
+MAX_SECONDS = 315_360_000
 
 # Without ~ and @: clones and rounds of a visitor are told apart by these (plan.schedule).
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,79}$"
@@ -68,6 +72,6 @@ class Header(msgspec.Struct, kw_only=True, omit_defaults=True):
     source: str = ""
     created: str = ""
     seed: int | None = None
-    visits: int | None = None
-    span_s: float | None = None
+    visits: Annotated[int, Meta(ge=0)] | None = None
+    span_s: Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | None = None
     anonymized: bool = False

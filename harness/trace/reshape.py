@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from harness.errors import TraceError
-from harness.trace.check import MAX_SECONDS, Validation
+from harness.trace.check import Validation
 from harness.trace.codec import ReadVisit
 from harness.trace.edit import edit_header, edit_line, raw, seconds
 from harness.trace.lines import BadLines, source_name
-from harness.trace.model import Visit
+from harness.trace.model import MAX_SECONDS, Visit
 from harness.trace.openvisits import OpenVisits
 from harness.trace.share import share
 from harness.trace.writer import open_output
@@ -98,7 +98,8 @@ def warp_trace(source: str | Path, output: str | Path, bad: BadLines, speed: flo
 
     validation = Validation(source, bad, requests=False)
     span_s = validation.header.span_s
-    changes = {} if span_s is None else {"span_s": seconds(span_s / speed)}
+    # None where a header that said too much would say what no header may.
+    changes = {} if span_s is None else {"span_s": seconds(span_s / speed) if span_s / speed <= MAX_SECONDS else None}
     kept = _rewrite(validation, source, output, changes, faster)
     return Warped(kept.written, before.peak, after.peak, early)
 

@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from harness.trace.check import MAX_SECONDS
-from harness.trace.model import COHORT_PATTERN, ID_PATTERN, Header, Visit
+from harness.trace.model import COHORT_PATTERN, ID_PATTERN, MAX_SECONDS, Header, Visit
 
 SCHEMA_PATH = Path(__file__).with_name("trace.schema.json")
 

@@ -25,14 +25,14 @@ _ZSTD_LEVEL = 9
 _BUFFER_BYTES = 1024 * 1024
 
 
-def write_trace(target: str | Path, header: Header, lines: Iterable[bytes]) -> int:
+def write_trace(target: str | Path, header: Header, lines: Iterable[bytes], *, private: bool = False) -> int:
     """Write a header and encoded visits (no line ends) to a path or `-`; returns how many visits were written.
 
     A path gets the compression of its ending (`.gz`, `.zst`, else none) and appears only when complete; standard
     output gets plain lines. Raises as `open_output`.
     """
     count = 0
-    with open_output(target) as stream:
+    with open_output(target, private=private) as stream:
         stream.write(encode_header(header) + b"\n")
         for line in lines:
             stream.write(line + b"\n")
@@ -41,10 +41,11 @@ def write_trace(target: str | Path, header: Header, lines: Iterable[bytes]) -> i
 
 
 @contextmanager
-def open_output(target: str | Path) -> Iterator[IO[bytes]]:
+def open_output(target: str | Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """A binary stream that becomes `target` when the block ends well, and leaves no trace of itself when it does not.
 
-    A target that exists and is no regular file (a pipe, `/dev/null`) is written directly. Raises `UsageError` when
+    A target that exists and is no regular file (a pipe, `/dev/null`) is written directly. A `private` file is for its
+    owner's eyes alone, also while it is written. Raises `UsageError` when
     the place cannot be written to, `StorageError` when writing fails half-way.
     """
     if str(target) == "-":
@@ -55,7 +56,7 @@ def open_output(target: str | Path) -> Iterator[IO[bytes]]:
     direct = path.exists() and not path.is_file()
     partial = path if direct else path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        raw = partial.open("wb", _BUFFER_BYTES)
+        raw = open(partial, "wb", _BUFFER_BYTES, opener=_open_private if private else None)  # noqa: SIM115
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from error
     try:
@@ -87,6 +88,10 @@ def open_held_output(target: str | Path) -> Iterator[IO[bytes]]:
         spool.seek(0)
         with open_output(target) as stream:
             shutil.copyfileobj(spool, stream)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _compressed(name: str, raw: IO[bytes]) -> AbstractContextManager[IO[bytes]]:

@@ -6,7 +6,7 @@ Memory: a small entry for each visitor and a byte for each visit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -15,7 +15,7 @@ import msgspec
 
 from harness.errors import TraceError
 from harness.trace.codec import encode_visit
-from harness.trace.model import Header, Step, Visit
+from harness.trace.model import MAX_SECONDS, Header, Step, Visit
 from harness.trace.order import Packing, in_order
 from harness.trace.spool import open_spool
 from harness.trace.writer import write_trace
@@ -63,14 +63,16 @@ def write_drafts(
     *,
     source: str,
     anonymized: bool,
-    nothing: str,
+    nothing: Callable[[], str],
     accounts: Collection[str] = (),
+    private: bool = False,
 ) -> Totals:
     """Write drafts (ordered by start) as a trace to a path or `-`; the trace begins at the first visit.
 
     `accounts`, complete when the first draft comes, are those of all drafts: only if there are several do visits keep
-    theirs. Raises `TraceError` with the text `nothing` when there is no
-    draft, otherwise as `harness.trace.writer.open_output`.
+    theirs. A `private` file only its owner may read. Raises `TraceError` with the text of `nothing` when there is no
+    draft, and when a trace would span more than the ten years that it may; otherwise as
+    `harness.trace.writer.open_output`.
     """
     totals = Totals()
     returns = bytearray()
@@ -80,6 +82,13 @@ def write_drafts(
         for index, draft in enumerate(drafts):
             last_ns = draft.start_ns
             first_ns = first_ns if index else last_ns
+            longest_s = max((last_ns - first_ns) / NS_PER_S, *(step.think for step in draft.steps))
+            if longest_s > MAX_SECONDS:
+                raise TraceError(
+                    f"visit {index + 1} ({_moment(last_ns)}) comes or pauses more than ten years after the first"
+                    f" ({_moment(first_ns)}), longer than a trace may be: import what belongs together,"
+                    " with a shorter --gap if there is one: nothing was written"
+                )
             totals.steps += len(draft.steps)
             if draft.steps[0].identity == "return" and draft.visitor in latest:
                 returns[latest[draft.visitor]] = 1
@@ -96,18 +105,23 @@ def write_drafts(
             spool.write(encode_visit(visit) + b"\n")
         totals.visits, totals.returning = len(returns), sum(returns)
         if not returns:
-            raise TraceError(nothing)
+            raise TraceError(nothing())
         header = Header(
             harness_trace=1,
             source=source,
-            created=datetime.fromtimestamp(first_ns // NS_PER_S, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            created=_moment(first_ns),
             visits=len(returns),
             span_s=(last_ns - first_ns) / NS_PER_S,
             anonymized=anonymized,
         )
         spool.seek(0)
-        write_trace(target, header, (_marked(line, flag) for line, flag in zip(spool, returns, strict=True)))
+        lines = (_marked(line, flag) for line, flag in zip(spool, returns, strict=True))
+        write_trace(target, header, lines, private=private)
     return totals
+
+
+def _moment(at_ns: int) -> str:
+    return datetime.fromtimestamp(at_ns // NS_PER_S, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _marked(line: bytes, returns: int) -> bytes:

@@ -17,6 +17,7 @@ from harness.errors import TraceError
 from harness.trace.intake.exchange import Answer, Exchange, exchange
 from harness.trace.intake.http1 import Head, Splitter, decoded
 from harness.trace.intake.issued import Issued
+from harness.trace.intake.logformat import END_NS
 from harness.trace.lines import BadLines, read_chunks, source_name
 from harness.units import NS_PER_S
 from harness.wire.route import Call, route
@@ -69,7 +70,7 @@ class GorFiles:
     def _take(self, record: bytes, where: str) -> Iterator[Exchange]:
         line, _, message = record.lstrip(b"\r\n").partition(b"\n")
         fields = line.split()
-        if len(fields) < 3 or fields[0] not in (b"1", b"2", b"3") or not all(map(_is_number, fields[2:4])):
+        if len(fields) < 3 or fields[0] not in (b"1", b"2", b"3") or not all(map(_is_time, fields[2:4])):
             raise ValueError("no GoReplay record: it must begin with a line TYPE ID TIME")
         kind, key, time_ns = fields[0], fields[1], int(fields[2])
         if kind == b"3":
@@ -91,6 +92,8 @@ class GorFiles:
             yield _made(self._waiting.popitem(last=False)[1], "", 0, self._issued)
         asked = self._request(message, time_ns, where)
         if asked is not None:
+            if self._waiting.pop(key, None) is not None:
+                self.left_out["call without a reply before its ID came again"] += 1
             self._waiting[key] = asked
 
     def _request(self, message: bytes, time_ns: int, where: str) -> _Asked | None:
@@ -143,8 +146,8 @@ def _message(splitter: Splitter, raw: bytes) -> tuple[Head | None, bytes]:
     return head, b"".join(body)
 
 
-def _is_number(text: bytes) -> bool:
-    return text.isdigit() and len(text) <= 19
+def _is_time(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= 19 and int(text) < END_NS
 
 
 def _records(source: str | Path, bad: BadLines) -> Iterator[tuple[int, bytes]]:

@@ -48,15 +48,15 @@ class _Header(msgspec.Struct):
 class _Request(msgspec.Struct):
     method: str
     url: str
-    headers: list[_Header] = []
+    headers: list[_Header] | None = None
     postData: _Content | None = None
 
     def header(self, name: str) -> str:
-        return next((header.value for header in self.headers if header.name.lower() == name), "")
+        return next((header.value for header in self.headers or () if header.name.lower() == name), "")
 
 
 class _Response(msgspec.Struct):
-    status: int = 0
+    status: int | None = None
     content: _Content | None = None
 
 
@@ -64,7 +64,7 @@ class _Entry(msgspec.Struct):
     startedDateTime: str
     request: _Request
     response: _Response | None = None
-    time: float | None = None
+    time: float | str | None = None
 
 
 class _Log(msgspec.Struct):
@@ -78,12 +78,12 @@ class _Har(msgspec.Struct):
 class _Peek(msgspec.Struct):
     """What tells an engagement call from the rest, without a look at bodies."""
 
-    request: _Url
+    request: _Url | None = None
 
 
 class _Url(msgspec.Struct):
-    url: str
-    method: str = ""
+    url: str | None = None
+    method: str | None = None
 
 
 _read_har = msgspec.json.Decoder(_Har).decode
@@ -120,10 +120,13 @@ class HarFiles:
 
     def _exchange(self, raw: msgspec.Raw, line: str, where: str) -> Exchange | None:
         peeked = _read_peek(raw).request
+        if peeked is None or peeked.url is None:
+            self.left_out["entry without a URL"] += 1
+            return None
         if _CALL not in peeked.url:
             self.left_out["other request"] += 1
             return None
-        if peeked.method.upper() == "OPTIONS":
+        if (peeked.method or "").upper() == "OPTIONS":
             self.left_out["preflight"] += 1
             return None
         entry = _read_entry(raw)
@@ -137,7 +140,7 @@ class HarFiles:
         began_ns = iso_ns(entry.startedDateTime)
         if began_ns is None:
             raise ValueError(f"startedDateTime is no time: {entry.startedDateTime[:40]!a}")
-        lasted_ms = entry.time if entry.time is not None and 0 <= entry.time < 1e9 else 0.0
+        lasted_ms = _milliseconds(entry.time)
         body = request.postData.body() if request.postData is not None else None
         return exchange(
             call,
@@ -153,8 +156,17 @@ class HarFiles:
         )
 
 
+def _milliseconds(time: float | str | None) -> float:
+    """How long a call took; 0 where the file does not say so."""
+    try:
+        lasted_ms = float(time or 0.0)
+    except ValueError:
+        return 0.0
+    return lasted_ms if 0 <= lasted_ms < 1e9 else 0.0
+
+
 def _answer(response: _Response | None, op: str) -> Answer:
-    if response is None:
+    if response is None or response.status is None:
         return ""
     if response.status <= 0:
         # Browsers write this for what was blocked, aborted or refused.
@@ -179,7 +191,9 @@ def _entries(source: str | Path) -> list[msgspec.Raw]:
     try:
         return _read_har(content).log.entries
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TraceError(f"{name}: not a HAR file: {_reason(error)}") from error
+        # A place stands in most messages, but not in that of a file which ends too early.
+        place = f" (byte {len(content)})" if "truncated" in str(error) else ""
+        raise TraceError(f"{name}: not a HAR file: {_reason(error)}{place}") from error
 
 
 def _reason(error: Any) -> str:

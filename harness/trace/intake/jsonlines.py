@@ -39,6 +39,7 @@ from harness.trace.intake.exchange import Answer, Exchange, exchange
 from harness.trace.intake.issued import Issued
 from harness.trace.intake.logformat import any_time_ns
 from harness.trace.lines import BadLines, read_lines, source_name
+from harness.trace.model import MAX_SECONDS
 from harness.units import NS_PER_MS, NS_PER_S, NS_PER_US
 from harness.wire.route import Call, Op
 
@@ -143,7 +144,9 @@ class JsonLines:
         if began_ns is None:
             raise ValueError(f"no time at {wanted.time}")
         duration = _at(line, wanted.duration)
-        lasted = duration if isinstance(duration, int | float) and 0 <= duration < 1e12 else 0
+        lasted = duration if isinstance(duration, int | float) and duration > 0 else 0
+        if lasted * _UNIT_NS[wanted.duration_unit] > MAX_SECONDS * NS_PER_S:
+            raise ValueError(f"its duration at {wanted.duration} is more than ten years")
         agent = _at(line, wanted.agent)
         made = exchange(
             self._call(line, op),

@@ -8,7 +8,7 @@ the server itself has it in its configuration: nginx's `log_format` (`$remote_ad
 from __future__ import annotations
 
 import re
-from calendar import timegm
+from calendar import monthrange, timegm
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -48,6 +48,9 @@ _STAMP: Final = rb"(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d):(\d\d) ([+-]\d{4})"
 _DAY: Final = re.compile(rb"(\d\d)/([A-Za-z]{3})/(\d{4})([+-])(\d\d)(\d\d)")
 _CLOCK: Final = re.compile(rb":(\d\d):(\d\d)")
 _STAMP_ONLY: Final = re.compile(_STAMP)
+# The end of 2115: sums of two times are still 64-bit numbers.
+_LAST_YEAR: Final = 2115
+END_NS: Final = 2**62
 # Seconds beyond the year 5000 are milliseconds.
 _FAR_S: Final = 10**11
 # The closing quote of the agent may be missing: servers cut lines that are too long.
@@ -87,14 +90,14 @@ _NGINX: Final = {
 _APACHE: Final = {
     "h": "address",
     "a": "address",
-    "{X-Forwarded-For}i": "address",
+    "{x-forwarded-for}i": "address",
     "t": "bracketed",
     "r": "request",
     "m": "method",
     "U": "target",
     "s": "status",
     ">s": "status",
-    "{User-Agent}i": "agent",
+    "{user-agent}i": "agent",
 }
 _PARTS: Final[dict[str, bytes]] = {
     "address": rb"(?P<address>[0-9A-Fa-f.:]+|\S+?)(?:,[^\"]*?)?",
@@ -109,6 +112,7 @@ _PARTS: Final[dict[str, bytes]] = {
     "agent": rb"(?P<agent>[^\"\\]*(?:\\.[^\"\\]*)*)",
 }
 _VARIABLE: Final = re.compile(r"\$(?:\{(\w+)\}|(\w+))|%((?:[!<>]|\d{3},?)*(?:\{[^}]*\})?\^?[A-Za-z%]{1,2}?)")
+_HEADER: Final = re.compile(r"\{.*\}")
 _NAMED: Final = ("auto", "combined", "common", "json")
 
 
@@ -139,7 +143,7 @@ def read_combined(line: bytes) -> LogLine:
         status = parts[2][1:4]
         start_s = _minute_s(head[-28:-11], head[-7:-2])
         second = head[-10:-8]
-        if start_s is not None and status.isdigit() and second.isdigit():
+        if start_s is not None and status.isdigit() and second.isdigit() and second <= b"60":
             method, _, rest = parts[1].partition(b" ")
             target = rest.partition(b" ")[0]
             at_ns = (start_s + int(second)) * NS_PER_S
@@ -154,7 +158,7 @@ def _read_odd(line: bytes) -> LogLine:
         raise NoLogLine('not in combined log format: address ident user [time] "request" status size "referer" "agent"')
     address, minute, second, zone, request, status, _, agent = match.groups()
     start_s = _minute_s(minute, zone)
-    if start_s is None:
+    if start_s is None or second > b"60":
         raise NoLogLine("its time is none")
     method, _, rest = request.partition(b" ")
     return LogLine(address, (start_s + int(second)) * NS_PER_S, method, rest.partition(b" ")[0], status, agent)
@@ -232,12 +236,15 @@ def _described(text: str) -> Reader:
 
 def _pattern(text: str) -> tuple[bytes, set[str]]:
     """The regular expression of a described format, and which parts it has."""
+    # As it stands in a configuration, where it is between quotation marks itself.
+    text = text.replace('\\"', '"')
     pattern, at, known = b"", 0, set[str]()
     for variable in _VARIABLE.finditer(text):
         pattern += re.escape(text[at : variable.start()].encode())
         at = variable.end()
         nginx = variable[1] or variable[2]
-        what = _NGINX.get(nginx) if nginx else _APACHE.get(variable[3])
+        # Names of headers and variables are the same in any capitals.
+        what = _NGINX.get(nginx.lower()) if nginx else _APACHE.get(_HEADER.sub(_lower, variable[3]))
         follows = text[at : at + 1].encode()
         group = "stamp" if what == "bracketed" else what
         if what is not None and group not in known:
@@ -255,14 +262,19 @@ def _pattern(text: str) -> tuple[bytes, set[str]]:
     return pattern + re.escape(text[at:].rstrip('"').encode()), known
 
 
+def _lower(match: re.Match[str]) -> str:
+    return match[0].lower()
+
+
 def _time_ns(parts: Mapping[str, bytes]) -> int | None:
     if "seconds" in parts:
-        return seconds_to_ns(parts["seconds"].decode())
+        at_ns = seconds_to_ns(parts["seconds"].decode())
+        return at_ns if at_ns < END_NS else None
     if "iso" in parts:
         return iso_ns(parts["iso"].decode())
     stamp = parts["stamp"]
     start_s = _minute_s(stamp[:17], stamp[-5:])
-    return None if start_s is None else (start_s + int(stamp[18:20])) * NS_PER_S
+    return None if start_s is None or stamp[18:20] > b"60" else (start_s + int(stamp[18:20])) * NS_PER_S
 
 
 def any_time_ns(value: Any, unit_ns: int = 0) -> int | None:
@@ -281,11 +293,11 @@ def any_time_ns(value: Any, unit_ns: int = 0) -> int | None:
     else:
         return None
     at_ns = int(number * (unit_ns or (NS_PER_S if number < _FAR_S else NS_PER_MS)))
-    return at_ns if 0 <= at_ns < 2**62 else None
+    return at_ns if 0 <= at_ns < END_NS else None
 
 
 def iso_ns(text: str) -> int | None:
-    """Nanoseconds since 1970 of a time in ISO 8601, without a zone in UTC; None when it is none, or before."""
+    """Nanoseconds since 1970 of a time in ISO 8601 (UTC without a zone); None if it is none, or not in 1970 to 2115."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -294,25 +306,31 @@ def iso_ns(text: str) -> int | None:
         moment = moment.replace(tzinfo=UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     whole_ns = (since.days * 86_400 + since.seconds) * NS_PER_S + since.microseconds * NS_PER_US
-    return whole_ns if whole_ns >= 0 else None
+    return whole_ns if 0 <= whole_ns < END_NS else None
 
 
 @lru_cache(maxsize=4096)
 def _minute_s(minute: bytes, zone: bytes) -> int | None:
-    """Seconds since 1970 of `17/May/2015:10:05` in a zone such as `+0200`; None when there is no such month or year."""
+    """Seconds since 1970 of `17/May/2015:10:05` in a zone such as `+0200`; None when there is no such moment."""
     clock = _CLOCK.fullmatch(minute, 11)
     day_s = _day_s(minute[:11], zone)
-    return None if clock is None or day_s is None else day_s + int(clock[1]) * 3600 + int(clock[2]) * 60
+    if clock is None or day_s is None or clock[1] > b"23" or clock[2] > b"59":
+        return None
+    return day_s + int(clock[1]) * 3600 + int(clock[2]) * 60
 
 
 @lru_cache(maxsize=1024)
-def _day_s(day: bytes, zone: bytes) -> int | None:
-    form = _DAY.fullmatch(day + zone)
+def _day_s(date: bytes, zone: bytes) -> int | None:
+    form = _DAY.fullmatch(date + zone)
     month = _MONTHS.get(form[2]) if form is not None else None
-    if form is None or month is None or (year := int(form[3])) < 1970:
+    if form is None or month is None or not 1970 <= (year := int(form[3])) <= _LAST_YEAR:
+        return None
+    day = int(form[1])
+    # No place is further from Greenwich than that.
+    if not 1 <= day <= monthrange(year, month)[1] or form[5] > b"14" or form[6] > b"59":
         return None
     offset_s = (int(form[5]) * 60 + int(form[6])) * 60
-    start_s = timegm((year, month, int(form[1]), 0, 0, 0))
+    start_s = timegm((year, month, day, 0, 0, 0))
     return start_s + (offset_s if form[4] == b"-" else -offset_s)
 
 

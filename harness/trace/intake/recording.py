@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -35,15 +35,27 @@ class Recording(Protocol):
 
 
 def write_recording(
-    exchanges: Iterable[Exchange], target: str | Path, *, source: str, nothing: str, gap_ns: int, retry_ns: int
+    exchanges: Iterable[Exchange],
+    target: str | Path,
+    *,
+    source: str,
+    nothing: Callable[[Tying], str],
+    gap_ns: int,
+    retry_ns: int,
 ) -> tuple[Tying, Totals]:
     """Tie exchanges together and write the trace to a path or `-`; what became of them is in what is returned.
 
-    Raises `TraceError` with the text `nothing` when no visit comes of them, otherwise as
-    `harness.trace.writer.open_output`.
+    Only its owner may read the file. Raises `TraceError` with the text of `nothing` when no visit comes of them,
+    otherwise as `harness.trace.writer.open_output`.
     """
     tying = Tying(in_order(exchanges, _PACKING, _SORTED_AT_A_TIME), gap_ns=gap_ns, retry_ns=retry_ns)
     totals = write_drafts(
-        by_start(tying), target, source=source, anonymized=False, nothing=nothing, accounts=tying.accounts
+        by_start(tying),
+        target,
+        source=source,
+        anonymized=False,
+        nothing=lambda: nothing(tying),
+        accounts=tying.accounts,
+        private=True,
     )
     return tying, totals

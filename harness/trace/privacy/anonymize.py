@@ -35,6 +35,25 @@ _COHORTS: Final = frozenset({"all", "desktop", "mobile", "tablet"})
 _LEAKS_TOLD: Final = 20
 
 
+# The beginning of what checks say of a line, before they quote from it.
+_TOLD: Final = re.compile(
+    r".*?:[0-9]+: (?:not a (?:visit|trace header)|(?:visit|visitor|cohort|at|steps(?:\[[0-9]+\]\.\w+)?)(?=:))"
+)
+
+
+class DiscreetLines(BadLines):
+    """Bad lines whose reasons say where, but quote nothing of what stands there."""
+
+    def add(self, error: TraceError) -> None:
+        """As `BadLines.add`."""
+        super().add(_discreet(error))
+
+
+def _discreet(error: TraceError) -> TraceError:
+    told = _TOLD.match(str(error))
+    return error if told is None else TraceError(f"{told[0]}: cannot be used: harness trace validate shows why")
+
+
 class Anonymized(NamedTuple):
     """Visits written, values replaced or made coarse, values left out, distinct texts kept and searched."""
 
@@ -56,7 +75,10 @@ def anonymize_trace(source: str | Path, output: str | Path, bad: BadLines, key: 
     lines = _Lines(policy)
     masks = Pseudonyms(key)
     kept = KeptTexts(policy.public)
-    validation = Validation(source, bad, requests=False)
+    try:
+        validation = Validation(source, bad, requests=False)
+    except TraceError as error:
+        raise _discreet(error) from error
     with open_held_output(output) as stream:
         header = lines.header(validation.header_line, masks)
         stream.write(header + b"\n")

@@ -124,8 +124,11 @@ class Pseudonyms:
 
 
 def _hmac_states(key: bytes) -> tuple[_Hash, _Hash]:
-    """The two halves of HMAC-SHA-256 (RFC 2104) after the key: copying them costs a third of starting anew."""
-    block = (sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+    """The two halves of HMAC-SHA-256 (RFC 2104) after the key: copying them costs a third of starting anew.
+
+    HMAC fills keys up with NULs, so one that ends with a NUL is hashed first, as long ones are.
+    """
+    block = (sha256(key).digest() if len(key) > _BLOCK_BYTES or key.endswith(b"\0") else key).ljust(_BLOCK_BYTES, b"\0")
     return sha256(bytes(byte ^ 0x36 for byte in block)), sha256(bytes(byte ^ 0x5C for byte in block))
 
 

@@ -19,9 +19,9 @@ import orjson
 from msgspec import Meta
 
 from harness.errors import TraceError
-from harness.trace.check import MAX_COHORTS, MAX_SECONDS
+from harness.trace.check import MAX_COHORTS
 from harness.trace.lines import read_chunks, source_name
-from harness.trace.model import COHORT_PATTERN, Op
+from harness.trace.model import COHORT_PATTERN, MAX_SECONDS, Op
 from harness.trace.traffic.basket import Basket
 from harness.trace.traffic.shapes import RecordShape, shape_problems
 from harness.wire.attributes import ATTRIBUTE_TYPES

@@ -32,7 +32,9 @@ def cut(*views: PageView, **bounds_s: int) -> list[tuple[str, list[int]]]:
 
 
 def write(sessions: list[Session], path: Path) -> Totals:
-    return write_drafts(drafts(sessions), path, source="access log", anonymized=True, nothing="nothing was written")
+    return write_drafts(
+        drafts(sessions), path, source="access log", anonymized=True, nothing=lambda: "nothing was written"
+    )
 
 
 def test_views_in_any_order_are_ordered() -> None:
