@@ -147,7 +147,7 @@ def _main() -> None:
     def on_over(_ticket: int, end: VisitEnd) -> None:
         ends[end] += 1
         ended = sum(ends.values())
-        if ended * 10 // visits != (ended - 1) * 10 // visits:
+        if job["tally"] and ended * 10 // visits != (ended - 1) * 10 // visits:
             rss_mb.append(int(_STATM.read_text().split()[1]) * resource.getpagesize() / 1e6)
         if ended == visits:
             over.set()
