@@ -100,7 +100,7 @@ CAUSES: dict[str, tuple[Callable[[int], None] | None, tuple[str, ...]]] = {
 
 
 def test_each_disturbance_is_invalid_by_name(tmp_path: Path) -> None:
-    """At half the bench rate a hog on the worker's core, SIGSTOP for 3 s and a lost worker: exit 5, cause first."""
+    """At half the bench rate a hog on the worker's core, SIGSTOP for 3 s, a lost worker: exit 5; undisturbed PASS."""
     trace, seen = tmp_path / "trace.jsonl", []
     write_trace(trace, ([get_engagement(identity="fresh")] for _ in range(5000)), 1000)
     with fast_server() as server:
@@ -115,8 +115,10 @@ def test_each_disturbance_is_invalid_by_name(tmp_path: Path) -> None:
                     assert finished.exit_code == 5, finished.explain()
                     assert first.startswith("INVALID ") and any(f"  {cause}: " in first for cause in causes), first
     told = [entry for entry in seen if entry["disturbance"] == "hog"]
+    quiet = [entry for entry in seen if entry["disturbance"] == "nothing"]
     assert all("other processes took the CPU" in entry["cause"] for entry in told), told
     store("invalid-causes", test_each_disturbance_is_invalid_by_name.__doc__ or "", seen, seeds=[1])
+    assert any(entry["exit_code"] == 0 for entry in quiet), quiet  # a control: it is the disturbance that is seen
 
 
 def row(name: str, bench_hz: float, rate_hz: int, finished: Finished) -> dict[str, Any]:
