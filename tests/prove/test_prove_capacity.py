@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from math import exp, factorial
 from pathlib import Path
@@ -22,8 +21,8 @@ from harness.capacity.usl import Usl
 from harness.judge.threshold import parse_thresholds
 from harness.sim.scenario import PRESETS
 from harness.units import NS_PER_S
+from tests.prove.cores import hog, workers_of
 from tests.prove.evidence import store
-from tests.prove.test_prove_invalid import SPIN, workers_of
 from tests.prove.virtual_search import VirtualSearch
 from tests.system.harness_run import Command, get_engagement, wait_until, write_trace
 from tests.unit.capacity.law_data import law_points
@@ -244,15 +243,13 @@ class Taxes:
     def __init__(self, command: Command) -> None:
         self._command = command
         self._over = threading.Event()
-        self._core = {max(os.sched_getaffinity(0))}
+        self._core = max(os.sched_getaffinity(0))
         self._spinning: list[subprocess.Popen[bytes]] = []
         self._thread = threading.Thread(target=self._keep)
 
     def begin(self) -> None:
         """Starts the two, and watches for workers."""
-        for _ in range(2):
-            self._spinning.append(subprocess.Popen([sys.executable, "-c", SPIN]))
-            os.sched_setaffinity(self._spinning[-1].pid, self._core)
+        self._spinning += [hog(self._core), hog(self._core)]
         self._thread.start()
 
     def end(self) -> None:
@@ -268,7 +265,7 @@ class Taxes:
         while not self._over.wait(0.2):
             for worker in workers_of(self._command):
                 try:
-                    os.sched_setaffinity(worker, self._core)
+                    os.sched_setaffinity(worker, {self._core})
                 except ProcessLookupError:
                     continue  # it ended meanwhile, as workers do at the end of a step
 

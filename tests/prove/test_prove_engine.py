@@ -24,17 +24,15 @@ from harness.bench.job import Job
 from harness.bench.machine import versions
 from harness.bench.subjects import Bench, Cost, slope
 from harness.plan.arrivals import parse_arrivals
+from tests.prove.cores import set_apart
 from tests.prove.evidence import store
-from tests.prove.test_prove_invalid import workers_of
 from tests.system.harness_run import (
     Finished,
     assert_ledger,
-    descendants,
     failed_checks,
     get_engagement,
     run_to_end,
     start_run,
-    wait_until,
     write_trace,
 )
 from tests.system.test_engine_tls import Authority
@@ -103,11 +101,7 @@ def played_apart(tmp_path: Path, target: str, *options: str, visits: int) -> Fin
     loops = -(-visits // 1_000)
     command = start_run(single_steps(tmp_path), target, "--loop", str(loops), *options, scratch=tmp_path)
     try:
-        wait_until(lambda: bool(workers_of(command)), 30, "the worker")
-        first, *_, last = sorted(os.sched_getaffinity(0))
-        workers = set(workers_of(command))
-        for pid in descendants(os.getpid()):
-            os.sched_setaffinity(pid, {last if pid in workers else first})
+        set_apart(command)
         finished = command.wait(180)
     finally:
         command.kill()

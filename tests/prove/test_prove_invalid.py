@@ -4,64 +4,45 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from harness.bench.children import fast_server
+from tests.prove.cores import hog, set_apart, workers_of
 from tests.prove.evidence import store
 from tests.system.harness_run import (
-    Command,
     Finished,
-    command_line,
-    descendants,
     get_engagement,
     start_run,
     wait_until,
     write_trace,
 )
 
-SECONDS = 12
+SECONDS = 20
 TRIES = int(os.environ.get("PROVE_INVALID_TRIES", "2"))
-SPIN = "while True: pass"
-
-
-def workers_of(command: Command) -> list[int]:
-    """The worker processes of a run."""
-    return [pid for pid in descendants(command.pid) if "--worker" in command_line(pid)]
 
 
 def bench_rate_hz(trace: Path, url: str, scratch: Path) -> float:
-    """Attempts per second at which one worker would fill its core: a closed loop's attempts by its CPU time."""
-    options = ["--arrivals", "closed:50", "--duration", "5s", "--loop", "1000", "--connections", "pooled"]
-    finished = start_run(trace, url, *options, scratch=scratch).wait(120)
-    [worker] = finished.summary["workers"]
-    return float(finished.summary["attempts"]["total"] / worker["cpu_s"])
-
-
-@contextmanager
-def hogs(worker: int) -> Iterator[None]:
-    """Two processes that do nothing but use the worker's core, which it cannot leave, for the time of the block."""
-    core = {max(os.sched_getaffinity(worker))}
-    os.sched_setaffinity(worker, core)
-    spinning = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(2)]
+    """Attempts per second that a closed loop of 50 visits really reaches with the worker on a core of its own."""
+    options = ["--arrivals", "closed:50", "--duration", "10s", "--loop", "1000", "--connections", "pooled"]
+    command = start_run(trace, url, *options, scratch=scratch)
     try:
-        for process in spinning:
-            os.sched_setaffinity(process.pid, core)
-        yield
+        set_apart(command)
+        return float(command.wait(120).summary["rates"]["attempts_hz"])
     finally:
-        for process in spinning:
-            process.kill()
-            process.wait()
+        command.kill()
 
 
-def hog(worker: int) -> None:
-    with hogs(worker):
-        time.sleep(5.0)
+def use_its_core(worker: int) -> None:
+    """Two hogs beside the worker, on the core that it cannot leave, for five seconds."""
+    [core] = os.sched_getaffinity(worker)
+    spinning = [hog(core), hog(core)]
+    time.sleep(5.0)
+    for process in spinning:
+        process.kill()
+        process.wait()
 
 
 def stop(worker: int) -> None:
@@ -81,6 +62,7 @@ def disturbed(trace: Path, url: str, rate_hz: int, disturb: Callable[[int], None
     options += ["--connections", "pooled", "--workers", str(workers), "--drain", "5s"]
     command = start_run(trace, url, *options, scratch=scratch)
     try:
+        set_apart(command, workers)
         series = scratch / "run" / "series.jsonl"
         wait_until(lambda: series.exists() and len(series.read_text().splitlines()) >= 3, 60, "three seconds")
         if disturb is not None:
@@ -92,7 +74,7 @@ def disturbed(trace: Path, url: str, rate_hz: int, disturb: Callable[[int], None
 
 # What each disturbance may be called: the worker that stood still may have been given up before it woke.
 CAUSES: dict[str, tuple[Callable[[int], None] | None, tuple[str, ...]]] = {
-    "hog": (hog, ("loop_stall", "dispatch_lag_p99", "worker_cpu", "arrivals", "dropped", "workers_lost")),
+    "hog": (use_its_core, ("loop_stall", "dispatch_lag_p99", "worker_cpu", "arrivals", "dropped", "workers_lost")),
     "stop": (stop, ("loop_stall", "workers_lost")),
     "lose": (lose, ("workers_lost",)),
     "nothing": (None, ()),
