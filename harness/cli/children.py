@@ -101,6 +101,13 @@ class Child:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
+def ending(code: int | None) -> str:
+    """How a child ended, by its exit code, for people; None when only its pipe is known to be closed."""
+    if code is None:
+        return "it closed its events"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """The environment of children: ours without Locust's own settings, able to import this very package."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}

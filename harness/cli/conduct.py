@@ -23,7 +23,7 @@ from harness.cli.fabric import Commands, Event, Fabric, locust_commands
 from harness.cli.probe import probe
 from harness.cli.progress import Progress, open_progress
 from harness.cli.simulator import is_simulator, simulator
-from harness.cli.supervise import POLL_S, Interrupts, RunError, Wish, watch
+from harness.cli.supervise import POLL_S, Death, Interrupts, RunError, Wish, nothing_died, watch
 from harness.cli.traces import check_trace, keep_stdin
 from harness.cli.verdict import ending_line, near, print_result
 from harness.config.build import absolute_paths, public_config
@@ -48,11 +48,13 @@ def conduct(
     people: TextIO,
     commands: Commands | None = None,
     wish: Callable[[], Wish] | None = None,
+    death: Death = nothing_died,
 ) -> int:
     """Carries out a run and returns the exit code of its verdict.
 
     The result goes to stdout (the text summary, or summary.json if `as_json`, or one line if `quiet`), everything else
-    to `people`. `commands` take the place of Locust's; `wish` may let the run end sooner. A trace whose digest the
+    to `people`. `commands` take the place of Locust's; `wish` may let the run end sooner, `death` tells when a
+    simulator of the caller's has ended. A trace whose digest the
     configuration knows has been checked already. Raises `HarnessError` for all that keeps the run from its end;
     the run folder is then partial and says so.
     """
@@ -61,7 +63,7 @@ def conduct(
         progress = open_progress(people, quiet=quiet)
         stack.callback(progress.close)
         try:
-            config = _prepare(config, folder, progress, stack)
+            config, death = _prepare(config, folder, progress, stack, death)
         except (UnreachableError, GuardError) as error:
             _leave_partial(config, str(error), people)
             raise
@@ -75,7 +77,7 @@ def conduct(
         try:
             with Fabric(commands, config.workers, folder) as fabric:
                 _announce(config, commands, progress)
-                event = _follow(fabric, progress, interrupts, commands.join_limit_s, wish)
+                event = _follow(fabric, progress, interrupts, commands.join_limit_s, wish, death)
                 progress.close()
                 summary: dict[str, Any] = event["summary"]
                 print_result(summary, Path(config.out_dir), as_json=as_json, quiet=quiet, people=people)
@@ -99,8 +101,13 @@ def conduct(
         return int(summary["verdict"]["exit_code"])
 
 
-def _prepare(config: RunConfig, folder: Path, progress: Progress, stack: ExitStack) -> RunConfig:
-    """The configuration with what only looking can tell: digest, target, absolute paths; refuses what cannot run."""
+def _prepare(
+    config: RunConfig, folder: Path, progress: Progress, stack: ExitStack, death: Death
+) -> tuple[RunConfig, Death]:
+    """The configuration with what only looking can tell (digest, target, absolute paths), and how its simulator dies.
+
+    Refuses what cannot run.
+    """
     _require_free(Path(config.out_dir))
     if config.trace == "-":
         config = msgspec.structs.replace(config, trace=str(keep_stdin(folder)))
@@ -111,13 +118,13 @@ def _prepare(config: RunConfig, folder: Path, progress: Progress, stack: ExitSta
             progress.note(line)
     resolve_headers(config.headers, os.environ)
     if is_simulator(config.target):
-        url = stack.enter_context(simulator(config.target, seed=config.seed, folder=folder))
-        progress.note(f"simulator at {url}")
-        config = msgspec.structs.replace(config, target=url)
+        embedded = stack.enter_context(simulator(config.target, seed=config.seed, folder=folder))
+        progress.note(f"simulator at {embedded.url}")
+        config, death = msgspec.structs.replace(config, target=embedded.url), embedded.death
     endpoint = resolve_endpoint(config)
     _require_account(config, endpoint)
     probe(endpoint, config.connect_timeout_ns / NS_PER_S)
-    return absolute_paths(config)
+    return absolute_paths(config), death
 
 
 def _require_free(out: Path) -> None:
@@ -149,9 +156,10 @@ def _follow(
     interrupts: Interrupts,
     join_limit_s: float,
     wish: Callable[[], Wish] | None,
+    death: Death,
 ) -> Event:
     try:
-        return watch(fabric, progress, interrupts, join_limit_s=join_limit_s, wish=wish)
+        return watch(fabric, progress, interrupts, join_limit_s=join_limit_s, wish=wish, death=death)
     except RunError:
         fabric.wait_for_end(_CLOSING_S)
         raise

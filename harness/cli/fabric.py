@@ -142,6 +142,10 @@ class Fabric:
         """Asks the master to let the plan end now, in good order: the run is complete, only shorter."""
         self._ask({"finish": reason})
 
+    def tell_death(self, what: str) -> None:
+        """Tells the master, in one line, what has died without which the run means nothing: it ends as invalid."""
+        self._ask({"died": what})
+
     def _ask(self, request: dict[str, str]) -> None:
         try:
             os.write(self._control, json.dumps(request).encode() + b"\n")

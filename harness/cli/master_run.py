@@ -15,7 +15,7 @@ from typing import Any
 
 import harness
 from harness.bench.machine import machine
-from harness.cli.planned import plan_end_ns, planned_visits
+from harness.cli.planned import plan_end_ns, planned_until, planned_visits
 from harness.cli.run_metrics import RunMetrics, worker_counts, worker_cpu_ratios
 from harness.config.build import public_config
 from harness.config.model import RunConfig
@@ -293,7 +293,7 @@ class MasterRun:
     def _write(self, conductor: Conductor, summary: dict[str, Any]) -> bool:
         """Writes summary and report; False when the disk failed only now."""
         failed_before = self._storage_error is not None
-        reason = conductor.interrupted
+        reason = conductor.cut_short
         if reason is not None:
             self._store(lambda: self._folder.mark_partial(reason))
         notes = [f"The run was cut short: {reason}."] if reason is not None else []
@@ -312,11 +312,12 @@ class MasterRun:
         arrivals_ns = self._arrivals_end_ns()
         if config.closed_slots is not None and plan_end_ns(self._config) is None:
             arrivals_ns = conductor.ended_ns - conductor.t0_ns
-        planned = sum(
-            count
-            for second, count in conductor.dealer.planned_by_second.items()
-            if second * NS_PER_S >= config.warmup_ns
-        )
+        by_second = conductor.dealer.planned_by_second
+        planned = sum(count for second, count in by_second.items() if second * NS_PER_S >= config.warmup_ns)
+        if conductor.cut_ns is not None and conductor.cut_ns < arrivals_ns:
+            # Rates are of the time that took place; what was due after it is in the books, as undealt.
+            arrivals_ns = conductor.cut_ns
+            planned = planned_until(arrivals_ns, by_second, config.warmup_ns)
         ended, message = self._ended(conductor)
         if not conductor.plan_counted:
             message = f"{message}; the plan went on, what is planned here is not all of it".removeprefix("; ")
@@ -345,9 +346,7 @@ class MasterRun:
             message, exit_code = conductor.error
             if exit_code is ExitCode.GUARD:
                 return "guard", message
-            if exit_code is not ExitCode.INVALID:
-                return "internal_error", message
-            return "finished", message
+            return "instrument" if exit_code is ExitCode.INVALID else "internal_error", message
         if conductor.interrupted is not None:
             return "interrupted", conductor.interrupted
         return "finished", f"the plan ended early: {conductor.plan_ended}" if conductor.plan_ended else ""

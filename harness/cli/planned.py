@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from harness.config.model import RunConfig
 from harness.plan.arrivals import parse_arrivals
@@ -10,6 +10,7 @@ from harness.plan.schedule import PlannedVisit, plan_visits
 from harness.trace.check import Validation
 from harness.trace.codec import open_trace
 from harness.trace.lines import BadLines
+from harness.units import NS_PER_S
 
 
 def planned_visits(config: RunConfig, unchecked: BadLines | None = None) -> Iterator[PlannedVisit]:
@@ -42,3 +43,16 @@ def plan_end_ns(config: RunConfig) -> int | None:
     """When arrivals end, in ns from the run's start; None when they end with the trace's last visit."""
     ends = (config.duration_ns, parse_arrivals(config.arrivals).duration_ns())
     return min((end for end in ends if end is not None), default=None)
+
+
+def planned_until(end_ns: int, by_second: Mapping[int, int], warmup_ns: int = 0) -> int:
+    """How many visits were due from the warm-up's end until `end_ns` (both after the start), by counts of seconds.
+
+    Of the second that `end_ns` lies in its part is taken.
+    """
+    due = 0.0
+    for second, count in by_second.items():
+        began_ns = second * NS_PER_S
+        if began_ns >= warmup_ns:
+            due += count * min(1.0, max(0.0, (end_ns - began_ns) / NS_PER_S))
+    return round(due)

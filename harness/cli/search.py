@@ -29,6 +29,7 @@ from harness.cli.search_metrics import SearchMetrics
 from harness.cli.search_start import Request, look_at, open_search, planned, require_own_steps
 from harness.cli.search_step import StepRuns
 from harness.cli.simulator import is_simulator, simulator
+from harness.cli.supervise import Death, nothing_died
 from harness.cli.traces import keep_stdin
 from harness.cli.verdict import near
 from harness.config.model import RunConfig
@@ -122,11 +123,12 @@ class _Search:
             self._metrics = SearchMetrics(self._metrics_address, info)
             stack.callback(self._metrics.close)
             self._say(f"metrics at {self._metrics.url}")
+        death: Death = nothing_died
         if is_simulator(config.target) and next_trial(self.plan, self.steps) is not None:
             # One for all steps, as a real target would be: what a step leaves behind is there for the next.
-            url = stack.enter_context(simulator(config.target, seed=config.seed, folder=scratch))
-            self._say(f"simulator at {url}")
-            config = msgspec.structs.replace(config, target=url)
+            embedded = stack.enter_context(simulator(config.target, seed=config.seed, folder=scratch))
+            self._say(f"simulator at {embedded.url}")
+            config, death = msgspec.structs.replace(config, target=embedded.url), embedded.death
         self._runs = StepRuns(
             config,
             self.plan,
@@ -135,6 +137,7 @@ class _Search:
             visits=max(1, round(shape.visits * config.amplify)),
             people=people or sys.stderr,
             tick=self._tick,
+            death=death,
         )
         save_search(self.out, self._state)
 

@@ -22,9 +22,9 @@ from harness.capacity.evidence import Evidence
 from harness.capacity.search import SearchPlan, Step, Trial
 from harness.capacity.step_verdict import Failed, judged, unanswered_step
 from harness.cli.conduct import conduct
-from harness.cli.supervise import RunError, Wish
+from harness.cli.supervise import Death, RunError, Wish, nothing_died
 from harness.config.model import RunConfig
-from harness.errors import ExitCode, UnreachableError
+from harness.errors import ExitCode, InstrumentError, UnreachableError
 from harness.measure.histogram import Histogram
 from harness.measure.snapshot import Snapshot
 from harness.store.slice_tail import SliceTail
@@ -64,10 +64,12 @@ class StepRuns:
         visits: int,
         people: TextIO,
         tick: Callable[[], None],
+        death: Death = nothing_died,
         clock: Callable[[], float] = monotonic,
         pause: Callable[[float], None] = sleep,
     ) -> None:
-        """`visits` is how many the trace brings: it is played again where a step needs more; `tick` is called often.
+        """`visits` is how many the trace brings: it is played again where a step needs more; `tick` is called often,
+        `death` tells when the simulator that all steps share has ended.
 
         `clock` and `pause`, in seconds, are for tests.
         """
@@ -78,6 +80,7 @@ class StepRuns:
         self._visits = visits
         self._people = people
         self._tick = tick
+        self._death = death
         self._clock = clock
         self._pause = pause
 
@@ -85,7 +88,8 @@ class StepRuns:
         """Plays `trial` into the run folder `out` and judges it; without one reply it is broken.
 
         Raises `KeyboardInterrupt` when the user ended it, `HarnessError` when the run could not be made,
-        `UnreachableError` when the very first step got no reply: then it is not the rate.
+        `InstrumentError` when the simulator has ended, `UnreachableError` when the very first step got no reply: then
+        it is not the rate.
         """
         plan = self._plan
         evidence = Evidence(self._criteria, plan.settle_s, plan.hold_s, whole=trial.whole)
@@ -195,9 +199,20 @@ class StepRuns:
         return rested, "" if known else str(summary.get("verdict", {}).get("cause", ""))
 
     def _conduct(self, config: RunConfig, wish: Callable[[], Wish], people: TextIO) -> int:
-        # What a run prints as its result is not this command's.
-        with redirect_stdout(io.StringIO()):
-            return conduct(config, as_json=False, quiet=True, people=people, wish=wish)
+        try:
+            # What a run prints as its result is not this command's.
+            with redirect_stdout(io.StringIO()):
+                code = conduct(config, as_json=False, quiet=True, people=people, wish=wish, death=self._death)
+        except UnreachableError:
+            self._require_simulator()
+            raise
+        self._require_simulator()
+        return code
+
+    def _require_simulator(self) -> None:
+        # Neither the next step nor another try could say anything about a target that we ourselves have lost.
+        if (died := self._death()) is not None:
+            raise InstrumentError(f"{died}; finished steps are kept")
 
 
 def _times(snapshot: Snapshot) -> Histogram:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.cli.children import Child
+from harness.cli.children import Child, ending
 from harness.errors import InternalError
 from harness.sim.scenario import PRESETS
 from harness.sim.scenario_file import load_scenario
@@ -24,9 +24,27 @@ def is_simulator(target: str) -> bool:
     return target == "sim" or target.startswith("sim:")
 
 
+class Simulator:
+    """A running simulator at `url`."""
+
+    def __init__(self, child: Child) -> None:
+        """Waits until it listens; raises `InternalError` when it does not."""
+        self._child = child
+        self.url = _url(child)
+
+    def death(self) -> str | None:
+        """One line when it has ended although nobody asked it to, else None."""
+        code = self._child.exit_code()
+        if code is None:
+            return None
+        words = self._child.last_words()
+        said = f", its last words: {words}" if words else ""
+        return f"the simulator ended during the run ({ending(code)}){said}; see that nothing ends it, and run again"
+
+
 @contextmanager
-def simulator(target: str, *, seed: int, folder: Path) -> Iterator[str]:
-    """Runs the simulator that `target` asks for and yields its URL; its log goes to `folder`.
+def simulator(target: str, *, seed: int, folder: Path) -> Iterator[Simulator]:
+    """Runs the simulator that `target` asks for and yields it; its log goes to `folder`.
 
     A scenario is a preset's name or a file. Raises `UsageError` when the scenario cannot be used, `InternalError` when
     the simulator does not start.
@@ -40,7 +58,7 @@ def simulator(target: str, *, seed: int, folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "harness", "sim", "--port", "0", "--seed", str(seed), "--scenario", scenario]
     child = Child("sim", command, folder=folder, pipe_stdout=True)
     try:
-        yield _url(child)
+        yield Simulator(child)
     finally:
         child.stop(_GRACE_S)
 

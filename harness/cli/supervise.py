@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Literal
 
+from harness.cli.children import ending
 from harness.cli.fabric import Event, Fabric
 from harness.cli.progress import Progress
 from harness.errors import ExitCode, HarnessError, InstrumentError, InternalError
@@ -24,7 +25,15 @@ SILENCE_LIMIT_S = 60.0
 # What whoever watches a run may wish of it: to let its plan end here, or to cut it off.
 Wish = Literal["go on", "finish", "stop"]
 
+# Tells, in one line, that something has died without which a run means nothing; None as long as all live.
+Death = Callable[[], str | None]
+
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def nothing_died() -> str | None:
+    """The `Death` of a run that depends on nothing but its own master and workers."""
+    return None
 
 
 class Interrupts:
@@ -63,16 +72,19 @@ def watch(
     join_limit_s: float,
     silence_s: float = SILENCE_LIMIT_S,
     wish: Callable[[], Wish] | None = None,
+    death: Death = nothing_died,
 ) -> Event:
     """Follows a run and returns the master's `finished` event.
 
     `wish` is asked a few times a second while the run goes on, until it wishes for its end. The first interrupt asks
-    the master to end the run, the second kills it. Raises `RunError` when the master reports an error, `InternalError`
-    when it dies or falls silent, `InstrumentError` when a worker ends before the run began; `KeyboardInterrupt` when
-    the user did not want to wait.
+    the master to end the run, the second kills it. `death` tells when something else has died without which the run
+    means nothing: the master then ends it as invalid. Raises `RunError` when the master reports an error,
+    `InternalError` when it dies or falls silent, `InstrumentError` when a worker ends before the run began;
+    `KeyboardInterrupt` when the user did not want to wait.
     """
     began = False
     asked = 0
+    died: str | None = None
     # Locust itself gives up on workers that do not join; this is for a master that cannot even say so.
     deadline = time.monotonic() + join_limit_s + silence_s
     while True:
@@ -83,6 +95,8 @@ def watch(
             asked = interrupts.count
             progress.note("stopping: open visits are cut off and the run is judged; once more to end at once")
             fabric.ask_to_stop("interrupt")
+        if died is None and (died := death()) is not None:
+            fabric.tell_death(died)
         events = fabric.read(POLL_S)
         if events is None:
             raise _died(fabric)
@@ -115,22 +129,16 @@ def _check_workers(fabric: Fabric) -> None:
         if code is not None and fabric.master.exit_code() is None:
             words = worker.last_words()
             raise InstrumentError(
-                f"{worker.name} ended before the run began ({_ending(code)}){f': {words}' if words else ''}"
+                f"{worker.name} ended before the run began ({ending(code)}){f': {words}' if words else ''}"
             )
 
 
 def _died(fabric: Fabric) -> InternalError:
     # The pipe closes a moment before the process is gone.
     code = fabric.master.wait(2.0)
-    return InternalError(f"the master ended without a result ({_ending(code)}){_tail(fabric)}")
+    return InternalError(f"the master ended without a result ({ending(code)}){_tail(fabric)}")
 
 
 def _tail(fabric: Fabric) -> str:
     words = fabric.master.last_words()
     return f": {words}" if words else ""
-
-
-def _ending(code: int | None) -> str:
-    if code is None:
-        return "it closed its events"
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -14,7 +14,7 @@ from harness.report.text import render_text
 from harness.store.layout import REPORT
 
 # The names of the checks by which the judge says how a run ended.
-_ENDINGS = ("internal_error", "interrupted", "guard", "unreachable")
+_ENDINGS = ("internal_error", "interrupted", "instrument", "guard", "unreachable")
 _COLOURS = {"PASS": "green", "FAIL": "red", "INVALID": "yellow"}
 
 
@@ -35,7 +35,7 @@ def print_result(summary: Mapping[str, Any], out: Path | None, *, as_json: bool,
 
 
 def ending_line(summary: Mapping[str, Any]) -> str | None:
-    """Why a run did not come to its planned end (error, guard-rail, no target, interrupted), or None when it did."""
+    """Why a run did not come to its planned end, as one line, or None when it did."""
     for check in summary["verdict"]["checks"]:
         if not check["ok"] and check["name"] in _ENDINGS:
             return str(check["message"])

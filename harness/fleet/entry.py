@@ -2,8 +2,8 @@
 
 On a worker it attaches the engine. On the master (or a single process) it opens one run per Locust test, tells the
 parent process, if there is one, what happens through a pipe, and listens to its requests on another: to stop (cut off
-what is open) or to finish (let the plan end here). What a run
-is made of (its folder, metrics, verdict, report) is handed in: those rooms come after this one.
+what is open), to finish (let the plan end here), or to end as invalid because something died that the run cannot do
+without. What a run is made of (its folder, metrics, verdict, report) is handed in: those rooms come after this one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from locust import events
 from locust.runners import MasterRunner, WorkerRunner
 
 from harness.config.model import UNVERIFIED, RunConfig
-from harness.errors import ExitCode, HarnessError, InternalError
+from harness.errors import ExitCode, HarnessError, InstrumentError, InternalError
 from harness.fleet.attached import attach_worker
 from harness.fleet.fabric import EngagementUser, MasterFabric, RunShape, attach_local, attach_master
 from harness.fleet.master import Conductor
@@ -163,16 +163,27 @@ class _Master:
 
     def _listen(self, control: int) -> None:
         make_nonblocking(control)
+        pending = b""
         while data := nb_read(control, 4096):
-            if b'"stop"' not in data:
-                if b'"finish"' in data:
-                    self._fabric.end_plan("enough was seen")
-                continue
-            if self._fabric.conductor is None and self._runs == 0:
-                # Locust is still gathering its workers: there is nothing to drain and nothing to judge.
-                self._tell_error(InterruptedBeforeStart("the run was interrupted before it began"))
-                os._exit(int(ExitCode.INTERRUPTED))
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                self._obey(msgspec.json.decode(line, type=dict[str, str]))
+
+    def _obey(self, request: dict[str, str]) -> None:
+        if "finish" in request:
+            self._fabric.end_plan("enough was seen")
+        elif "died" in request:
+            self._require_begun(InstrumentError(request["died"]))
+            self._fabric.fail(request["died"], ExitCode.INVALID)
+        elif "stop" in request:
+            self._require_begun(InterruptedBeforeStart("the run was interrupted before it began"))
             self._fabric.interrupt("interrupted")
+
+    def _require_begun(self, otherwise: HarnessError) -> None:
+        """Ends the process with that error while Locust still gathers its workers: nothing to drain or to judge."""
+        if self._fabric.conductor is None and self._runs == 0:
+            self._tell_error(otherwise)
+            os._exit(int(otherwise.exit_code))
 
     def _terminate(self, runner: Any) -> None:
         if self._fabric.conductor is None:

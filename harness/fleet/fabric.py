@@ -103,6 +103,11 @@ class MasterFabric:
         if self.conductor is not None:
             self.conductor.interrupt(reason, monotonic_ns())
 
+    def fail(self, message: str, exit_code: ExitCode) -> None:
+        """Ends the run early because of an error; nothing changes once it has ended."""
+        if self.conductor is not None and self.conductor.phase != "finished":
+            self.conductor.fail(message, exit_code, monotonic_ns())
+
     def end_plan(self, reason: str) -> None:
         """Lets the plan of the run end now, in good order."""
         if self.conductor is not None:

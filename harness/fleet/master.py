@@ -120,6 +120,7 @@ class Conductor:
         self.plan_ended: str | None = None
         self.error: tuple[str, ExitCode] | None = None
         self.ended_ns = 0
+        self._cut_ns: int | None = None
 
     # Driven from outside
 
@@ -145,6 +146,7 @@ class Conductor:
         if self.phase == "finished" or self.interrupted is not None:
             return
         self.interrupted = reason
+        self._cut(now_ns)
         if self.phase in ("gathering", "starting"):
             self._finish(now_ns)
         else:
@@ -169,6 +171,7 @@ class Conductor:
 
     def abandon(self, now_ns: int) -> None:
         """Ends the run at once, without a drain: for when even that raises."""
+        self._cut(now_ns)
         self.phase = "finished"
         self.ended_ns = max(now_ns, self.t0_ns)
 
@@ -446,7 +449,9 @@ class Conductor:
 
     def _end_alone(self, reason: str, now_ns: int) -> None:
         self.dealer.stop()
-        self.error = self.error or (f"no worker is left: {reason}", ExitCode.INVALID)
+        self._cut(now_ns)
+        message = f"no worker is left: {reason}; see its log in the run folder"
+        self.error = self.error or (message, ExitCode.INVALID)
         self._finish(now_ns)
 
     # Draining
@@ -492,7 +497,24 @@ class Conductor:
                 self._emitted = second
                 self._observer.second(second, self._seconds.pop(second))
 
+    def _cut(self, now_ns: int) -> None:
+        if self._cut_ns is None:
+            self._cut_ns = max(0, now_ns - self.t0_ns) if self.t0_ns else 0
+
     # Where things stand
+
+    @property
+    def cut_short(self) -> str | None:
+        """Why the run was ended before its plan was, in one line, or None.
+
+        Locust may notice the loss of the last worker first, and stop; what is the matter we know better.
+        """
+        return self.error[0] if self.error is not None else self.interrupted
+
+    @property
+    def cut_ns(self) -> int | None:
+        """When it was cut short, after t0, or None; no visit begins after that."""
+        return self._cut_ns
 
     @property
     def open_visits(self) -> int:

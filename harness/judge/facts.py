@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-Ended = Literal["finished", "interrupted", "guard", "internal_error"]
+Ended = Literal["finished", "interrupted", "guard", "instrument", "internal_error"]
 
 
 class WorkerFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ In order of precedence (the first that applies decides):
     how the run ended / what was found                          status    exit
     internal error of ours                                      INVALID   1
     interrupted by the user                                     INVALID   130
+    the instrument itself died (all workers, the simulator)     INVALID   5
     ended by a guard-rail                                       FAIL      6
     not one readable reply although attempts were made          FAIL      7
     a validity check failed, or a threshold lacks data          INVALID   5
@@ -35,6 +36,7 @@ from harness.measure.snapshot import Snapshot
 _ENDINGS: dict[str, tuple[str, ExitCode]] = {
     "internal_error": ("INVALID", ExitCode.INTERNAL),
     "interrupted": ("INVALID", ExitCode.INTERRUPTED),
+    "instrument": ("INVALID", ExitCode.INVALID),
     "guard": ("FAIL", ExitCode.GUARD),
     "unreachable": ("FAIL", ExitCode.UNREACHABLE),
 }
@@ -128,6 +130,7 @@ def _ending_checks(summary: Mapping[str, Any], ending: str) -> list[Check]:
     message = {
         "internal_error": said or "an attempt ended in an error of the harness itself; see the logs in the run folder",
         "interrupted": said or "the run was interrupted; what was measured until then is kept",
+        "instrument": said,
         "guard": said.removeprefix("guard: ") or "a guard-rail ended the run",
         "unreachable": f"not one readable reply to {attempts} attempts; is the target up, and is it this one?",
     }[ending]

@@ -8,6 +8,7 @@ summary and reports are whole files, replaced at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +23,8 @@ from harness.store.stored_run import StoredRun, load_run
 UNFINISHED = "the run did not come to its end"
 
 _ZSTD_LEVEL = 3
+# Kept free until the end: on a full disk there is room for the manifest that says so, and for the summary.
+_RESERVE, _RESERVE_BYTES = ".reserve", 128 * 1024
 _PRETTY = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 
 
@@ -29,7 +32,8 @@ class RunFolder:
     """The folder of a run that goes on; made by `create`, closed by `finish`, or by `close` when the run fails.
 
     A disk that fills up is reported once: the append that met it raises `StorageError`, later ones do nothing (streams
-    with holes would be worse than streams that end), and the run stays marked as partial.
+    with holes would be worse than streams that end), and the run stays marked as partial, with the disk as the reason:
+    the folder holds a reserve (`.reserve`), gone when it is finished or closed, for that and for the summary.
     """
 
     def __init__(self, path: Path, manifest: Mapping[str, Any]) -> None:
@@ -39,6 +43,7 @@ class RunFolder:
         self._whole = True
         self._full = False
         self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True)
+        replace_file(path / _RESERVE, bytes(_RESERVE_BYTES))
         self._write_manifest()
         self._series = Stream(path / SERIES)
         self._slices = Stream(path / SLICES)
@@ -96,16 +101,22 @@ class RunFolder:
         stays marked as partial.
         """
         self._manifest.update(manifest or {})
-        replace_file(self.path / SUMMARY, orjson.dumps(summary, option=_PRETTY))
-        if html is not None:
-            self.write_text(REPORT, html)
-        self.close()
+        self._release()
+        try:
+            replace_file(self.path / SUMMARY, orjson.dumps(summary, option=_PRETTY))
+            if html is not None:
+                self.write_text(REPORT, html)
+            self.close()
+        except StorageError as error:
+            self._give_up(error)
+            raise
         if self._whole:
             del self._manifest["partial"], self._manifest["reason"]
         self._write_manifest()
 
     def close(self) -> None:
         """Closes the streams; a folder closed without `finish` stays marked as partial. Raises `StorageError`."""
+        self._release()
         for stream in (self._series, self._slices, self._journal):
             stream.close()
 
@@ -115,10 +126,18 @@ class RunFolder:
         try:
             stream.append(piece)
         except StorageError as error:
-            self._full = True
-            self._whole = False
-            self._manifest["reason"] = str(error)
+            self._release()
+            self._give_up(error)
             raise
+
+    def _give_up(self, error: StorageError) -> None:
+        """Names the full disk in the manifest, if there is room for that; the folder is marked as partial anyway."""
+        self._full = True
+        with suppress(StorageError):
+            self.mark_partial(str(error))
+
+    def _release(self) -> None:
+        (self.path / _RESERVE).unlink(missing_ok=True)
 
     def _write_manifest(self) -> None:
         replace_file(self.path / MANIFEST, orjson.dumps(self._manifest, option=_PRETTY))

@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli.fabric import Event, Fabric
 from harness.cli.progress import NoProgress
-from harness.cli.supervise import Interrupts, RunError, Wish, watch
+from harness.cli.supervise import Death, Interrupts, RunError, Wish, nothing_died, watch
 from harness.errors import ExitCode, InternalError
 
 
@@ -59,6 +59,9 @@ class FakeFabric:
     def ask_to_finish(self, reason: str) -> None:
         self.asked.append(f"finish: {reason}")
 
+    def tell_death(self, what: str) -> None:
+        self.asked.append(f"died: {what}")
+
     def kill(self) -> None:
         self.killed = True
 
@@ -85,13 +88,15 @@ def play(
     script: Sequence[list[Event] | int | None],
     silence_s: float = 60.0,
     wish: Callable[[], Wish] | None = None,
+    death: Death = nothing_died,
     **children: Any,
 ) -> tuple[FakeFabric, Shown, Any]:
     """The fabric, the view, and what `watch` returned or raised."""
     interrupts = Interrupts()
     fabric, shown = FakeFabric(script, interrupts, **children), Shown()
     try:
-        event = watch(cast(Fabric, fabric), shown, interrupts, join_limit_s=0.0, silence_s=silence_s, wish=wish)
+        limits = {"join_limit_s": 0.0, "silence_s": silence_s}
+        event = watch(cast(Fabric, fabric), shown, interrupts, **limits, wish=wish, death=death)
         return fabric, shown, event
     except (Exception, KeyboardInterrupt) as error:
         return fabric, shown, error
@@ -174,3 +179,10 @@ def test_silence_ends_the_run() -> None:
     fabric, _, result = play([[], [], [FINISHED]], silence_s=-1.0)
     assert isinstance(result, InternalError) and "silent" in str(result)
     assert fabric.killed
+
+
+def test_a_death_is_told_once_and_the_master_ends_the_run() -> None:
+    """As soon as something has died the master hears of it; the result is still awaited."""
+    deaths = iter([None, "the simulator ended", "the simulator ended", "the simulator ended"])
+    fabric, _, event = play([[STARTED], [], [], [FINISHED]], death=lambda: next(deaths))
+    assert (fabric.asked, event) == (["died: the simulator ended"], FINISHED)

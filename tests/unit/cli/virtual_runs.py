@@ -11,7 +11,7 @@ from typing import Any, TextIO
 import pytest
 
 from harness.cli.planned import plan_end_ns, planned_visits
-from harness.cli.supervise import Wish
+from harness.cli.supervise import Death, Wish, nothing_died
 from harness.config.build import absolute_paths, public_config
 from harness.config.model import RunConfig
 from harness.errors import HarnessError
@@ -60,7 +60,14 @@ class VirtualRuns:
         return sum(map(is_trickle, self.configs))
 
     def conduct(
-        self, config: RunConfig, *, as_json: bool, quiet: bool, people: TextIO, wish: Callable[[], Wish]
+        self,
+        config: RunConfig,
+        *,
+        as_json: bool,
+        quiet: bool,
+        people: TextIO,
+        wish: Callable[[], Wish],
+        death: Death = nothing_died,
     ) -> int:
         """A run of `config` as `cli.conduct.conduct` would make it; returns its exit code."""
         self.configs.append(config)

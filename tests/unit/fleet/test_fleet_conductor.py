@@ -196,7 +196,9 @@ def test_the_loss_of_the_only_worker_ends_the_run() -> None:
     fleet.processes["w1"].alive = False
     fleet.until_finished(limit_s=11)
     fleet.check_books()
-    assert fleet.conductor.error == ("no worker is left: worker-1 is lost (silent for 4 s)", ExitCode.INVALID)
+    message = "no worker is left: worker-1 is lost (silent for 4 s); see its log in the run folder"
+    assert fleet.conductor.error == (message, ExitCode.INVALID)
+    assert (fleet.conductor.cut_short, fleet.conductor.cut_ns is None) == (message, False)
     assert fleet.visits()["planned"] == 600
 
 
@@ -317,7 +319,7 @@ def test_a_long_partition_of_all_workers_ends_the_run_with_balanced_books() -> N
     # The workers' last words came together; which of them is looked at last does not matter.
     assert fleet.conductor.error is not None
     message, code = fleet.conductor.error
-    assert message.startswith("no worker is left: worker-") and message.endswith("is lost (silent for 4 s)")
+    assert message.startswith("no worker is left: worker-") and "is lost (silent for 4 s)" in message
     assert code is ExitCode.INVALID
     fleet.turns(5)
     fleet.check_books()
@@ -703,7 +705,8 @@ def test_the_last_worker_that_leaves_ends_the_run() -> None:
     fleet.processes["w1"].leave()
     fleet.until_finished(limit_s=15)
     fleet.check_books()
-    assert fleet.conductor.error == ("no worker is left: worker-1 has left", ExitCode.INVALID)
+    message = "no worker is left: worker-1 has left; see its log in the run folder"
+    assert fleet.conductor.error == (message, ExitCode.INVALID)
     assert fleet.visits()["lost"] == 0
     assert fleet.visits()["planned"] == 600
 

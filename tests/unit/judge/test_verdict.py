@@ -166,3 +166,12 @@ def test_ratios_carry_intervals_of_the_seconds(run_summary: RunSummary, measured
     assert low < check["observed"] == 0.9 < high
     assert high - low > 3 * independent
     assert "95 % interval" in check["message"]
+
+
+def test_a_dead_instrument_is_the_cause_before_all_else(run_summary: RunSummary, measured: Snapshot) -> None:
+    """INVALID, exit 5, named first, even where a lost worker is tolerated and every threshold holds."""
+    summary = run_summary()
+    summary["ended"] = {"reason": "instrument", "message": "no worker is left: worker-1 is lost"}
+    found = verdict(summary, measured, GOOD)
+    assert (found["status"], found["exit_code"]) == ("INVALID", 5)
+    assert found["cause"] == "instrument: no worker is left: worker-1 is lost"

@@ -122,6 +122,24 @@ def test_a_full_disk_raises_once_and_the_run_stays_partial(folder: RunFolder) ->
     assert run.reason.startswith("cannot write /dev/full: the disk is full")
 
 
+def test_the_manifest_says_at_once_that_the_disk_is_full(folder: RunFolder) -> None:
+    """The reserve makes room for it, so that even a run killed after that leaves the reason; then it is gone."""
+    assert (folder.path / ".reserve").stat().st_size >= 100_000
+    folder._journal.close()
+    folder._journal = Stream(Path("/dev/full"))
+    with pytest.raises(StorageError):
+        folder.journal({"event": "dealt"})
+    assert RunFolder.load(folder.path).reason.startswith("cannot write /dev/full: the disk is full")
+    assert not (folder.path / ".reserve").exists()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_reserve_goes_with_the_run(folder: RunFolder, whole: bool) -> None:
+    """Finished or only closed, nothing is left of it."""
+    folder.finish(SUMMARY, None) if whole else folder.close()
+    assert not (folder.path / ".reserve").exists()
+
+
 def test_a_failed_whole_file_leaves_the_old_one(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a report cannot be replaced, the former stays as it was and no draft is left behind."""
     folder.write_text("summary.md", "old")
@@ -133,7 +151,7 @@ def test_a_failed_whole_file_leaves_the_old_one(folder: RunFolder, monkeypatch: 
     with pytest.raises(StorageError, match="the disk is full"):
         folder.write_text("summary.md", "new")
     assert (folder.path / "summary.md").read_text() == "old"
-    assert [path.name for path in folder.path.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in folder.path.iterdir() if path.name.endswith(".draft")] == []
 
 
 def test_create_refuses_what_it_would_overwrite(tmp_path: Path) -> None:
