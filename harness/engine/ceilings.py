@@ -32,7 +32,8 @@ class Share(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Window:
     """At most `most` events in any stretch of `stretch_ns`; below one event, one in a stretch as much longer.
 
-    Begins are noted in ascending order of time; the last `most` of them are remembered.
+    Begins are noted in ascending order of time. The last `most` of them are remembered, and those of the last
+    `unit_ns`: a window that has shrunk may grow again while they count.
     """
 
     __slots__ = ("_count", "_moments", "_stretch_ns", "_unit_ns")
@@ -46,20 +47,19 @@ class Window:
         """Allows another number from now on; what has happened still counts."""
         self._count = max(1, int(most))
         self._stretch_ns = self._unit_ns if most >= 1 else round(self._unit_ns / most)
-        while len(self._moments) > self._count:
-            self._moments.popleft()
 
     def free_ns(self) -> int:
         """The first moment at which another event is allowed; a moment long past when there is room."""
         if len(self._moments) < self._count:
             return -(1 << 62)
-        return self._moments[0] + self._stretch_ns
+        return self._moments[-self._count] + self._stretch_ns
 
     def note(self, now_ns: int) -> None:
         """An event happens now."""
-        if len(self._moments) == self._count:
-            self._moments.popleft()
-        self._moments.append(now_ns)
+        moments = self._moments
+        moments.append(now_ns)
+        while len(moments) > self._count and moments[0] <= now_ns - self._unit_ns:
+            moments.popleft()
 
 
 class Ceilings:

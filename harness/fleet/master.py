@@ -261,10 +261,12 @@ class Conductor:
             return
         self.t0_ns = now_ns + _START_AHEAD_NS
         self.phase = "running"
-        self._handover.begin([member.part for member in ready])
-        for member in ready:
+        # Where there are fewer slots or open visits than workers, the others stand by for the room of who goes.
+        playing = ready[: self._room()]
+        self._handover.begin([member.part for member in playing])
+        for member in playing:
             self._join(member, now_ns)
-        self._observer.started(self.t0_ns, len(ready))
+        self._observer.started(self.t0_ns, len(playing))
         self._deal(now_ns)
 
     def _check_patience(self, ready: int, now_ns: int) -> None:

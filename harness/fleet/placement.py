@@ -75,7 +75,8 @@ class Placement:
 
     def join(self, incarnation: str, weight: float) -> None:
         """The incarnation takes its share of the visitors that come for the first time from now on."""
-        if self._era.marked:
+        # An era of which nobody is left decides about nobody.
+        if self._era.marked and self._workers:
             self._past = [*self._past, self._era][-MAX_ERAS:]
         self._workers = {**self._workers, incarnation: (_factor(incarnation), weight)}
         self._era = _Era(self._workers)

@@ -107,12 +107,24 @@ SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthChe
 
 
 @SLOW
-@given(network=NETWORKS, workers=st.integers(1, 3), events=EVENTS, offsets=OFFSETS, stay_s=st.sampled_from([0.2, 2.5]))
+@given(
+    network=NETWORKS,
+    workers=st.integers(1, 3),
+    events=EVENTS,
+    offsets=OFFSETS,
+    stay_s=st.sampled_from([0.2, 2.5]),
+    returning=st.sampled_from([0, 30]),
+)
 def test_every_visit_of_an_open_loop_has_exactly_one_end(
-    network: Network, workers: int, events: list[tuple[str, float, int, float]], offsets: list[float], stay_s: float
+    network: Network,
+    workers: int,
+    events: list[tuple[str, float, int, float]],
+    offsets: list[float],
+    stay_s: float,
+    returning: int,
 ) -> None:
     """Open loop: begun at most once, settled as the diary says or lost by name, all of the plan accounted for."""
-    books = BruteForce(evenly(100, 8), closed=False)
+    books = BruteForce(evenly(100, 8, returning=returning), closed=False)
     fleet = ScriptedFleet(
         books.plan(), workers=workers, stay_s=stay_s, drain_s=4.0, fate=network.fate(books.sent), offsets_s=offsets
     )
@@ -128,16 +140,28 @@ def test_every_visit_of_an_open_loop_has_exactly_one_end(
 
 
 @SLOW
-@given(network=NETWORKS, workers=st.integers(1, 3), events=EVENTS, offsets=OFFSETS, ends=st.booleans())
+@given(
+    network=NETWORKS,
+    workers=st.integers(1, 3),
+    events=EVENTS,
+    offsets=OFFSETS,
+    ends=st.booleans(),
+    slots=st.sampled_from([1, 5]),
+)
 def test_every_visit_of_a_closed_loop_has_exactly_one_end(
-    network: Network, workers: int, events: list[tuple[str, float, int, float]], offsets: list[float], ends: bool
+    network: Network,
+    workers: int,
+    events: list[tuple[str, float, int, float]],
+    offsets: list[float],
+    ends: bool,
+    slots: int,
 ) -> None:
     """Closed loop, ended by its plan or by its duration: begun at most once, and accounted for like the open one."""
     books = BruteForce([visit(n, -1) for n in range(60)], closed=True)
     fleet = ScriptedFleet(
         books.plan(),
         workers=workers,
-        arrivals="closed:5",
+        arrivals=f"closed:{slots}",
         stay_s=0.8,
         drain_s=4.0,
         plan_end_s=6.0 if ends else None,
@@ -147,5 +171,5 @@ def test_every_visit_of_a_closed_loop_has_exactly_one_end(
     books.watch(fleet.conductor, fleet.notes.entries)
     play(fleet, events, end_s=150.0)
     fleet.check_books()
-    assert fleet.peak_open <= 5, "more visits open than there are slots"
+    assert fleet.peak_open <= slots, "more visits open than there are slots"
     assert books.checked > 10 or not fleet.conductor.t0_ns

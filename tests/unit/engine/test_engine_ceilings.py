@@ -57,6 +57,17 @@ def test_another_size_counts_what_has_happened() -> None:
     assert begins(window, [20 + NS_PER_S] * 3) == [20 + NS_PER_S, 20 + NS_PER_S, 30 + NS_PER_S]
 
 
+def test_a_window_that_shrinks_and_grows_again_forgets_nothing() -> None:
+    """A late worker was promised half and never came: what was begun before still counts when the room is back."""
+    window = Window(4, NS_PER_S)
+    happened = begins(window, [0, 10, 20, 30])
+    window.resize(2)
+    window.resize(4)
+    happened += begins(window, [40, 50, 60, 70, 80])
+    assert happened[4:] == [NS_PER_S, 10 + NS_PER_S, 20 + NS_PER_S, 30 + NS_PER_S, 2 * NS_PER_S]
+    assert busiest(happened, NS_PER_S) == 4
+
+
 def test_ceilings_say_when_a_visit_may_begin_and_what_held_it() -> None:
     """The strictest limit decides, open visits first; without any limit nothing is held."""
     ceilings = Ceilings()

@@ -35,16 +35,32 @@ def at_once(_message: FromMaster | FromWorker) -> Iterable[float]:
     return (0.0,)
 
 
-def visit(number: int, due_s: float, *, visitor: str | None = None, steps: int = 2, suffix: str = "") -> PlannedVisit:
+def visit(
+    number: int,
+    due_s: float,
+    *,
+    visitor: str | None = None,
+    steps: int = 2,
+    suffix: str = "",
+    returns: bool = False,
+) -> PlannedVisit:
     """A planned visit `v-number`, due `due_s` seconds after t0 (negative: closed loop)."""
     line = json.dumps({"visit": f"v-{number}", "steps": steps}).encode()
     due_ns = round(due_s * NS_PER_S) if due_s >= 0 else -1
-    return PlannedVisit(due_ns, f"v-{number}", visitor or f"p-{number}", suffix, steps, line)
+    return PlannedVisit(due_ns, f"v-{number}", visitor or f"p-{number}", suffix, steps, line, returns)
 
 
-def evenly(count: int, rate_hz: float) -> list[PlannedVisit]:
-    """Visits at a constant rate from t0 on."""
-    return [visit(number, number / rate_hz) for number in range(count)]
+def evenly(count: int, rate_hz: float, *, returning: int = 0) -> list[PlannedVisit]:
+    """Visits at a constant rate from t0 on, by so many visitors who come again and again (0: each comes once)."""
+    return [
+        visit(
+            number,
+            number / rate_hz,
+            visitor=f"p-{number % returning}" if returning else None,
+            returns=number + returning < count if returning else False,
+        )
+        for number in range(count)
+    ]
 
 
 class Nobody:

@@ -234,9 +234,10 @@ def test_a_fenced_worker_starts_nothing_and_comes_back_as_another() -> None:
     assert fleet.conductor.ledger.workers()["worker-3"]["completed"] > 50
 
 
-def test_the_only_worker_may_be_fenced_and_come_back() -> None:
+@pytest.mark.parametrize("returning", [0, 40])
+def test_the_only_worker_may_be_fenced_and_come_back(returning: int) -> None:
     """The master stands still for 3.5 s: the worker fences itself, joins anew and the run goes on."""
-    fleet = ScriptedFleet(evenly(300, 10))
+    fleet = ScriptedFleet(evenly(300, 10, returning=returning))
     fleet.turns(6)
     fleet.master_stopped = True
     fleet.turns(3.5)
@@ -289,9 +290,10 @@ def _cut_all_off(fleet: ScriptedFleet, seconds: float) -> None:
         process.cut_off = False
 
 
-def test_a_short_partition_of_all_workers_costs_what_was_under_way_and_no_more() -> None:
+@pytest.mark.parametrize("returning", [0, 40])
+def test_a_short_partition_of_all_workers_costs_what_was_under_way_and_no_more(returning: int) -> None:
     """All are cut off for longer than a fence: they stop by themselves, come back as others, and the run goes on."""
-    fleet = ScriptedFleet(evenly(400, 10), workers=3, stay_s=1.0)
+    fleet = ScriptedFleet(evenly(400, 10, returning=returning), workers=3, stay_s=1.0)
     fleet.turns(8)
     cut_ns = fleet.now_ns
     _cut_all_off(fleet, 3.2)
@@ -821,6 +823,27 @@ def test_no_more_workers_play_than_open_visits_are_allowed() -> None:
     fleet.until_finished()
     fleet.check_books()
     assert "w3" not in fleet.diary.begun_by.values()
+
+
+@pytest.mark.parametrize("arrivals", ["recorded", "closed:2"])
+def test_who_has_no_room_at_the_start_stands_by_for_who_goes(arrivals: str) -> None:
+    """Two open visits or slots, three workers: the third is dealt nothing it could only drop, and fills in later."""
+    closed = arrivals != "recorded"
+    fleet = ScriptedFleet(
+        [visit(n, -1 if closed else n / 5) for n in range(150)],
+        workers=3,
+        arrivals=arrivals,
+        limits=Limits() if closed else Limits(max_open_visits=2),
+    )
+    fleet.turns(5)
+    first = set(fleet.diary.begun_by.values())
+    assert (len(first), fleet.visits()["dropped"]) == (2, 0)
+    for name in first:
+        fleet.processes[name].alive = False
+    fleet.until_finished()
+    fleet.check_books()
+    assert set(fleet.diary.begun_by.values()) == {"w1", "w2", "w3"}
+    assert (fleet.conductor.error, fleet.conductor.workers_lost, fleet.peak_open) == (None, 2, 2)
 
 
 def test_an_older_beat_does_not_bring_an_older_share_back() -> None:

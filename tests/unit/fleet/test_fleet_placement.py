@@ -71,3 +71,15 @@ def test_a_returning_visitor_of_a_lost_worker_goes_to_one_of_its_own_time() -> N
     assert {made.place(visitor, True) for visitor in mine} == {"b"}
     made.leave("b")
     assert {made.place(visitor, True) for visitor in mine} == {"c"}
+
+
+def test_when_all_have_gone_who_comes_next_gets_everybody() -> None:
+    """Returning visitors were placed, then every worker went: the next one to come is theirs."""
+    made = placement(a=1, b=1)
+    visitors = [f"v{n}" for n in range(100)]
+    for visitor in visitors:
+        made.place(visitor, True)
+    made.leave("a")
+    made.leave("b")
+    made.join("c", 1)
+    assert {made.place(visitor, True) for visitor in visitors} == {"c"}
