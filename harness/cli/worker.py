@@ -8,6 +8,7 @@ the second ends them at once.
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
@@ -45,6 +46,13 @@ def _duration_s(_context: click.Context, parameter: click.Parameter, value: str)
     return duration_ns / NS_PER_S
 
 
+def _finite(_context: click.Context, parameter: click.Parameter, value: float) -> float:
+    # Beside every other number, and so inside any range; found out by the worker only once a master answers.
+    if not math.isfinite(value):
+        raise UsageError(f"--{parameter.name} {value}: write a number above 0, such as 1 or 2.5")
+    return value
+
+
 @click.command("worker", short_help="Join a run on another machine.")
 @click.argument("master", metavar="HOST:PORT")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes here: one a core.")
@@ -53,6 +61,7 @@ def _duration_s(_context: click.Context, parameter: click.Parameter, value: str)
     type=click.FloatRange(0, min_open=True),
     default=1.0,
     show_default=True,
+    callback=_finite,
     help="What each takes beside others: twice another's capacity, twice its share.",
 )
 @click.option("--wait", default="5m", show_default=True, callback=_duration_s, help="Give up without a master.")

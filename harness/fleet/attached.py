@@ -57,11 +57,11 @@ def attach_worker(environment: Any, runner: WorkerRunner) -> WorkerNode:
     def interrupted(_number: int, _frame: FrameType | None) -> None:
         # Ctrl-C in a terminal reaches the master and its workers alike; how a run ends is the master's to say.
         if not node.busy:
-            raise KeyboardInterrupt
+            interrupt_locust()
 
     def terminated(_number: int, _frame: FrameType | None) -> None:
         if not node.busy or not node.ask_to_leave():
-            raise KeyboardInterrupt
+            interrupt_locust()
 
     def live() -> None:
         _end(environment, runner, node.run())
@@ -86,6 +86,15 @@ def attach_worker(environment: Any, runner: WorkerRunner) -> WorkerNode:
     gevent.spawn(watch)
     tell({"event": "joined"})
     return node
+
+
+def interrupt_locust() -> None:
+    """Ctrl-C where Locust expects it, in the greenlet that waits for the end of everything.
+
+    Raised in the handler it would come up in whichever greenlet runs, or in the hub, which prints it with a traceback.
+    """
+    hub: Any = gevent.get_hub()
+    hub.loop.run_callback_threadsafe(hub.parent.throw, KeyboardInterrupt)
 
 
 def spare_the_loop() -> None:

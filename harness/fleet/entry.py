@@ -23,7 +23,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from harness.config.model import UNVERIFIED, RunConfig
 from harness.errors import ExitCode, HarnessError, InstrumentError, InternalError
-from harness.fleet.attached import attach_worker
+from harness.fleet.attached import attach_worker, interrupt_locust
 from harness.fleet.fabric import EngagementUser, MasterFabric, RunShape, attach_local, attach_master
 from harness.fleet.master import Conductor
 from harness.fleet.messages import FromMaster
@@ -127,7 +127,7 @@ class _Master:
             gevent.spawn(self._listen, control)
         else:
             # Python would raise it in whichever greenlet runs, the conductor's for instance, which could not go on.
-            gevent.signal_handler(signal.SIGINT, _interrupt_locust)
+            gevent.signal_handler(signal.SIGINT, interrupt_locust)
 
     def _begin(self, send: Send) -> Conductor:
         self._runs += 1
@@ -224,12 +224,6 @@ class _Master:
         self._tell_error(error)
         self._environment.process_exit_code = int(error.exit_code)
         sys.exit(int(error.exit_code))
-
-
-def _interrupt_locust() -> None:
-    """Ctrl-C where Locust expects it, in the greenlet that waits for the end of everything."""
-    hub: Any = gevent.get_hub()
-    hub.loop.run_callback(hub.parent.throw, KeyboardInterrupt)
 
 
 def _descriptor(variable: str) -> int | None:

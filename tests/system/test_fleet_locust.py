@@ -90,6 +90,21 @@ def fragile(self, worker, visits, steps):
 ledger.Ledger.settle = fragile
 """
 
+TELL_OF_A_SECOND_LIFE = """
+from pathlib import Path
+from harness.fleet import worker
+
+born = worker.WorkerNode._born
+
+def told(self):
+    life = born(self)
+    if self._lives > 1:
+        Path({flag!r}).touch()
+    return life
+
+worker.WorkerNode._born = told
+"""
+
 # Ctrl-C for everybody at the worst moment: while the master is at work, not while it waits.
 INTERRUPT_AT_WORK = """
 import os, signal
@@ -370,6 +385,30 @@ def test_an_idle_worker_obeys_sigint(tmp_path: Path) -> None:
         assert worker.alive, worker.explain()
         worker.signal(signal.SIGINT)
         worker.wait(10)
+    assert "Traceback" not in worker.stdout + worker.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_between_two_runs_ends_when_told_to(tmp_path: Path, number: signal.Signals) -> None:
+    """A run has ended, the web UI waits for the next: the worker goes at once, with exit code 0 and no traceback."""
+    trace = trace_of(tmp_path, 5)
+    flag = tmp_path / "second life"
+    tricky = write_locustfile(tmp_path, TELL_OF_A_SECOND_LIFE.format(flag=str(flag)))
+    port, web = free_port(), free_port()
+    with oracle() as server:
+        profile = write_profile(tmp_path, trace, server.url)
+        args = [arg for arg in master_args(profile, port) if arg != "--headless"]
+        args += ["--web-host", "127.0.0.1", "--web-port", str(web)]
+        with (
+            Locust(*args, scratch=tmp_path, name="master"),
+            Locust(*worker_args(port), scratch=tmp_path, name="worker", locustfile=tricky) as worker,
+        ):
+            wait_for_page(f"http://127.0.0.1:{web}")
+            post(f"http://127.0.0.1:{web}/swarm", user_count="1", spawn_rate="1")
+            wait_until(flag.exists, 40, "the end of the run at the worker")
+            worker.signal(number)
+            assert worker.wait(20) == PASS, worker.explain()
+    assert "Traceback" not in worker.stdout + worker.stderr
 
 
 def test_an_error_in_the_hub_ends_the_run_with_exit_1_and_one_line(tmp_path: Path) -> None:
