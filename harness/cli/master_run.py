@@ -34,6 +34,7 @@ from harness.measure.series import series_line
 from harness.measure.slices import to_lines
 from harness.measure.snapshot import Snapshot
 from harness.plan.arrivals import parse_arrivals
+from harness.plan.schedule import Supply
 from harness.report.charts import CURVE_MEASURES, percentile_curve
 from harness.report.html import render_html
 from harness.report.text import render_text
@@ -72,7 +73,9 @@ class MasterRun:
         self._progress_ns = 0
         self._verdict: str | None = None
         self._slo_ok: dict[str, bool] = {}
-        self.conductor = Conductor(config, planned_visits(config), send, self, plan_end_ns(config))
+        self._supply = Supply()
+        visits = planned_visits(config, supply=self._supply)
+        self.conductor = Conductor(config, visits, send, self, plan_end_ns(config))
 
     def _manifest(self) -> dict[str, Any]:
         config = self._config
@@ -192,7 +195,8 @@ class MasterRun:
         return "drain" if conductor.phase == "draining" and offset_ns > self._arrivals_end_ns() else "measure"
 
     def _arrivals_end_ns(self) -> int:
-        end_ns = plan_end_ns(self._config) if self.conductor.plan_ended is None else None
+        sooner = self.conductor.plan_ended is not None or self._supply.gave_out
+        end_ns = None if sooner else plan_end_ns(self._config)
         return self.conductor.dealer.last_due_ns if end_ns is None else end_ns
 
     def _publish(self, now_ns: int) -> None:

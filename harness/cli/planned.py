@@ -6,18 +6,21 @@ from collections.abc import Iterator, Mapping
 
 from harness.config.model import RunConfig
 from harness.plan.arrivals import parse_arrivals
-from harness.plan.schedule import PlannedVisit, plan_visits
+from harness.plan.schedule import PlannedVisit, Supply, plan_visits
 from harness.trace.check import Validation
 from harness.trace.codec import open_trace
 from harness.trace.lines import BadLines
 from harness.units import NS_PER_S
 
 
-def planned_visits(config: RunConfig, unchecked: BadLines | None = None) -> Iterator[PlannedVisit]:
+def planned_visits(
+    config: RunConfig, unchecked: BadLines | None = None, supply: Supply | None = None
+) -> Iterator[PlannedVisit]:
     """The visits that a run of this configuration plays, in order of their due time.
 
     The trace was read through before, so bad lines matter only where they are skipped. Unless `unchecked` is given:
     then each line is judged as it comes (its requests only as to being JSON), and `unchecked` gets the bad ones.
+    `supply` is told when the visits give out before the plan's time is over.
     """
 
     def lines() -> Iterator[bytes]:
@@ -36,6 +39,7 @@ def planned_visits(config: RunConfig, unchecked: BadLines | None = None) -> Iter
         loop=config.loop,
         duration_ns=config.duration_ns,
         limit_visits=config.limit_visits,
+        supply=supply,
     )
 
 

@@ -42,6 +42,15 @@ class PlannedVisit(Record):
         return self.visit + self.suffix
 
 
+class Supply:
+    """Whether the visits gave out before the plan's time was over; known once the plan has been read to its end."""
+
+    __slots__ = ("gave_out",)
+
+    def __init__(self) -> None:
+        self.gave_out = False
+
+
 def _copies(visitor: str, amplify: float) -> int:
     """How many times a visitor comes: the fraction is decided per visitor, so its visits stay together."""
     whole = int(amplify)
@@ -58,23 +67,27 @@ def plan_visits(
     loop: int = 1,
     duration_ns: int | None = None,
     limit_visits: int | None = None,
+    supply: Supply | None = None,
 ) -> Iterator[PlannedVisit]:
     """Yields the run's visits in order of their due time.
 
     `read_lines` opens the trace anew for each round and gives its visit lines in order of `at`. A recorded plan
     uses `at / speed`; another plan takes the trace's visits in their order at its own times. `duration_ns` cuts the
     plan (visits due at or after it are not planned). Clones are shifted by up to one second, each by its own fixed
-    amount, so that they do not arrive in step. The trace's end ends the plan, whatever the rate says.
+    amount, so that they do not arrive in step. The trace's end ends the plan, whatever the rate says; `supply` is told
+    when that, or `limit_visits`, came before the plan's time was over.
     """
+    supply = supply or Supply()
     identified = _identify(read_lines, amplify=amplify, loop=loop, speed=speed)
     if arrivals.closed_slots is not None:
         timed: Iterator[PlannedVisit] = identified
     elif arrivals.recorded:
-        timed = _cut(identified, duration_ns)
+        timed = _cut(_to_the_last(identified, supply), duration_ns)
     else:
-        timed = _cut(_retime(identified, arrivals.offsets_ns(seed)), duration_ns)
+        timed = _cut(_retime(identified, arrivals.offsets_ns(seed), supply, duration_ns), duration_ns)
     for number, visit in enumerate(timed):
         if limit_visits is not None and number >= limit_visits:
+            supply.gave_out = True
             return
         if arrivals.closed_slots is not None:
             visit.due_ns = -1
@@ -88,7 +101,14 @@ def _cut(visits: Iterator[PlannedVisit], duration_ns: int | None) -> Iterator[Pl
         yield visit
 
 
-def _retime(visits: Iterator[PlannedVisit], offsets_ns: Iterator[int]) -> Iterator[PlannedVisit]:
+def _to_the_last(visits: Iterator[PlannedVisit], supply: Supply) -> Iterator[PlannedVisit]:
+    yield from visits
+    supply.gave_out = True
+
+
+def _retime(
+    visits: Iterator[PlannedVisit], offsets_ns: Iterator[int], supply: Supply, duration_ns: int | None
+) -> Iterator[PlannedVisit]:
     # The offsets come second: the last visit must not consume a time that nobody uses.
     for visit in visits:
         due_ns = next(offsets_ns, None)
@@ -96,6 +116,8 @@ def _retime(visits: Iterator[PlannedVisit], offsets_ns: Iterator[int]) -> Iterat
             return
         visit.due_ns = due_ns
         yield visit
+    missed_ns = next(offsets_ns, None)
+    supply.gave_out = missed_ns is not None and (duration_ns is None or missed_ns < duration_ns)
 
 
 def _identify(

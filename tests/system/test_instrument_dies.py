@@ -140,3 +140,17 @@ def test_a_search_whose_simulator_dies_says_so_and_blames_no_rate(tmp_path: Path
     assert "Traceback" not in finished.stderr + finished.stdout, finished.explain()
     assert "the simulator ended during the run (signal 9)" in finished.error_lines[-1]
     assert [step["verdict"] for step in steps()] == ["held"]
+
+
+def test_a_trace_shorter_than_the_plan_tells_the_rates_of_its_own_time(tmp_path: Path) -> None:
+    """Four seconds of visits in a plan of a minute: the rates are those of the four seconds."""
+    trace = tmp_path / "trace.jsonl"
+    write_trace(trace, ([get_engagement(identity="fresh")] for _ in range(200)), RATE_HZ)
+    with oracle() as server:
+        options = ["--arrivals", f"constant:{RATE_HZ}/s", "--duration", f"{SECONDS}s"]
+        finished = start_run(trace, server.url, *options, scratch=tmp_path).wait(60)
+    assert finished.exit_code == 0, finished.explain()
+    summary = finished.summary
+    assert summary["phases"]["arrivals_s"] == pytest.approx(4, rel=0.01)
+    assert summary["rates"]["planned_visits_hz"] == pytest.approx(RATE_HZ, rel=0.01)
+    assert summary["rates"]["achieved_visits_hz"] == pytest.approx(RATE_HZ, rel=0.01)

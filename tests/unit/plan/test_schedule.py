@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
+import pytest
+
 from harness.plan.arrivals import parse_arrivals
-from harness.plan.schedule import PlannedVisit, plan_visits
+from harness.plan.schedule import PlannedVisit, Supply, plan_visits
 
 S = 1_000_000_000
 
@@ -162,3 +164,22 @@ def test_memory_is_constant() -> None:
         # 100 visits a second, clones at most one second late.
         assert read - taken / 2 <= 101
         assert visit.due_ns >= (read - 101) * S // 100
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "options", "gave_out"),
+    [
+        ("recorded", {"duration_ns": 4 * S}, False),
+        ("recorded", {"duration_ns": 60 * S}, True),
+        ("constant:1/s", {"duration_ns": 2 * S}, False),
+        ("constant:1/s", {"duration_ns": 3 * S}, False),  # three visits, due at 0, 1 and 2 s: just enough
+        ("constant:1/s", {"duration_ns": 4 * S}, True),
+        ("constant:1/s", {"duration_ns": 4 * S, "loop": 2}, False),
+        ("constant:1/s", {"duration_ns": 4 * S, "loop": 2, "limit_visits": 2}, True),
+    ],
+)
+def test_a_plan_tells_when_its_visits_give_out(arrivals: str, options: dict[str, Any], gave_out: bool) -> None:
+    """A trace, or a limit, that ends before the plan's time does is told, so that rates are of the time with visits."""
+    supply = Supply()
+    assert list(plan(arrivals=arrivals, supply=supply, **options))
+    assert supply.gave_out == gave_out
