@@ -26,7 +26,9 @@ MAX_LEASE_VISITS = 2_000
 MAX_LEASE_BYTES = 1 << 20
 # A plan that was cut short is counted on for so many visits, about a second's work: a long one is not read to its end.
 MAX_REST = 200_000
-MAX_CREDIT = 50_000
+# Closed loop: visits that may wait at a worker. More than the fastest worker begins between two words of it (it asks
+# every 0.2 s), and little enough that the master, which holds their lines, stays small whatever the pace.
+MAX_CREDIT = 20_000
 # What was due this long after the master's last word to a silent worker was not started by it: it stops 3 s after it.
 REDEAL_AFTER_NS = 5 * NS_PER_S
 
