@@ -1,11 +1,14 @@
 """The guard: which targets may be loaded at all (issue text "Guard", interfaces section 1).
 
-Judged after name resolution, by the parent and again by every worker on the addresses it got itself:
+Judged by the parent and again by every worker, on the addresses it got itself:
 
-1. every address is loopback: allowed, whatever the name (so a production name can be practised with
-   `--resolve HOST:127.0.0.1`);
-2. any other target needs its host in `allowed_hosts`, exactly (`host` for all ports, `host:port` for one);
-3. a LivePerson domain needs that and `environment = "production"` and `--yes-production`.
+1. before DNS is asked, a LivePerson domain needs its host in `allowed_hosts`, `environment = "production"` and
+   `--yes-production`, wherever its name may lead;
+2. an address given by `--resolve` takes the place of that question: a production name can be practised with
+   `--resolve HOST:127.0.0.1`;
+3. every address is loopback: allowed, whatever the name;
+4. any other target needs its host in `allowed_hosts`, exactly (`host` for all ports, `host:port` for one), a LivePerson
+   domain all of 1.
 
 Names are compared whole, label by label: `liveperson.net.example.com` is not LivePerson's, `x.LivePerson.net.` is.
 """
@@ -54,7 +57,21 @@ def check_target(
             f"target {target.host} ({where}) is not on this machine and not allowed: "
             f"add --allow-host {target.host} or the profile's target.allowed_hosts if you may load it"
         )
+    check_name(url, allowed_hosts=allowed_hosts, environment=environment, yes_production=yes_production)
+
+
+def check_name(url: str, *, allowed_hosts: Iterable[str], environment: str, yes_production: bool) -> None:
+    """Returns when the target's name may be asked of DNS; else raises `GuardError` with one line.
+
+    Only LivePerson's domains are judged by their name alone. Raises `UsageError` when `url` is no URL.
+    """
+    target = parse_target(url)
     if is_liveperson(target.host):
+        if not _allowed(target, allowed_hosts):
+            raise GuardError(
+                f"target {target.host} is a LivePerson domain and not allowed: "
+                f"add --allow-host {target.host} or the profile's target.allowed_hosts if you may load it"
+            )
         if environment != "production":
             raise GuardError(
                 f"target {target.host} is a LivePerson domain: the profile must say "

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-from harness.config.guard import check_target
+from harness.config.guard import check_name, check_target
 from harness.config.model import RunConfig
 from harness.config.target import Target, parse_target
 from harness.config.tls import client_context
@@ -94,17 +94,24 @@ def find_addresses(
     """
     target = parse_target(config.target)
     name = _name(config, target)
+    words: dict[str, Any] = {
+        "allowed_hosts": config.allowed_hosts,
+        "environment": config.environment,
+        "yes_production": config.yes_production,
+    }
+    if target.host not in config.resolve:
+        check_name(config.target, **words)
     try:
         found = getaddrinfo(name, target.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise UnreachableError(f"target host '{name}' does not resolve: {error}") from error
+        raise UnreachableError(
+            f"target host '{name}' does not resolve: {error}: see that --target is right, or give --resolve HOST:ADDR"
+        ) from error
     addresses: list[Address] = [(family, sockaddr) for family, _type, _proto, _name, sockaddr in found]
     check_target(
         config.target,
         [str(sockaddr[0]) for _family, sockaddr in addresses],
-        allowed_hosts=config.allowed_hosts,
-        environment=config.environment,
-        yes_production=config.yes_production,
+        **words,
     )
     if sources is None:
         return addresses

@@ -91,6 +91,21 @@ def test_resolve_entries_are_asked_instead_of_the_name_and_judged_too() -> None:
         resolve_endpoint(config("http://local.test", resolve={"local.test": "10.0.0.7"}), dns)
 
 
+def test_a_liveperson_name_is_judged_before_dns_is_asked() -> None:
+    """Wherever it may lead, and even if it leads nowhere: without the three words nobody is asked, not even DNS."""
+    dns = Dns(smt_liveperson_net=("127.0.0.1",))
+    dns.names["smt.liveperson.net"] = ("127.0.0.1",)
+    said = {"allowed_hosts": ("smt.liveperson.net",), "environment": "production", "yes_production": True}
+    for missing in said:
+        for host in ("smt.liveperson.net", "nowhere.liveperson.net"):
+            allowed = {**said, "allowed_hosts": (host,)}
+            del allowed[missing]
+            with pytest.raises(GuardError, match=f"{host} is a LivePerson domain"):
+                resolve_endpoint(config(f"https://{host}", **allowed), dns)
+    assert dns.asked == []
+    assert resolve_endpoint(config("https://smt.liveperson.net", **said), dns).hostname == "smt.liveperson.net"
+
+
 def test_a_name_that_does_not_resolve_is_unreachable_in_one_line() -> None:
     """The error names the host; a label that the resolver cannot even encode is the same to the user."""
     with pytest.raises(UnreachableError, match=r"'nowhere\.test' does not resolve"):
