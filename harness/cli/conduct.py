@@ -108,14 +108,14 @@ def _prepare(
 
     Refuses what cannot run.
     """
+    notes: tuple[str, ...] = ()
     _require_free(Path(config.out_dir))
     if config.trace == "-":
         config = msgspec.structs.replace(config, trace=str(keep_stdin(folder)))
     if not config.trace_digest:
         facts = check_trace(config.trace, config.on_bad_line)
         config = msgspec.structs.replace(config, trace_digest=facts.digest, cohorts=facts.cohorts)
-        for line in facts.notes:
-            progress.note(line)
+        notes = facts.notes
     resolve_headers(config.headers, os.environ)
     if is_simulator(config.target):
         embedded = stack.enter_context(simulator(config.target, seed=config.seed, folder=folder))
@@ -123,7 +123,9 @@ def _prepare(
         config, death = msgspec.structs.replace(config, target=embedded.url), embedded.death
     endpoint = resolve_endpoint(config)
     _require_account(config, endpoint)
-    probe(endpoint, config.connect_timeout_ns / NS_PER_S)
+    probe(endpoint, config.connect_timeout_ns / NS_PER_S, config.timeout_ns / NS_PER_S)
+    for line in notes:
+        progress.note(line)
     return absolute_paths(config), death
 
 

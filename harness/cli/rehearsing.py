@@ -36,5 +36,5 @@ def rehearsed(
         if was_enabled:
             gc.enable()
     if not end.visits:
-        raise TraceError(f"{config.trace}: the trace has no visit to replay")
+        raise TraceError(f"{config.trace}: the trace has no visit to replay: record, import or invent one that has")
     return end, recorder.take()

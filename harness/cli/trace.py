@@ -46,7 +46,8 @@ for command in (head, slice_, sample, warp, merge, record, import_, anonymize, f
 def validate(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
     """Check every line of TRACE against the rules of the format and of the engagement contract.
 
-    Exits with 2 when a line cannot be replayed; warnings do not change the exit code.
+    Exits with 2 when a line cannot be replayed; warnings do not change the exit code. All problems of a line are told,
+    of the file the first 20; with --json they are in `problems`, whatever the exit code.
     """
     from harness.errors import TraceError
     from harness.trace.check import Validation
@@ -55,28 +56,40 @@ def validate(source: str, on_bad_line: OnBadLine, as_json: bool) -> None:
     name = source_name(source)
     # Everything is read in any case: a checker that stops at the first finding wastes its user's time.
     bad = BadLines("skip")
-    validation = Validation(source, bad)
-    found = [finding for _, findings in validation for finding in findings[: _SHOWN + 1]][:_SHOWN]
-    found = (found + validation.finish())[:_SHOWN]
-    if on_bad_line == "fail" and bad.count:
-        more = f" (and {bad.count - 1} more bad lines)" if bad.count > 1 else ""
-        raise TraceError(f"{bad.messages[0]}{more}", problems=bad.messages[1:])
-    if not validation.visits:
-        raise TraceError(f"{name}: the trace holds no usable visit")
-    tell(bad.messages, bad.count)
-    tell([f"{name}:{finding}" for finding in found], validation.warnings)
-    totals = {
-        "visits": validation.visits,
-        "steps": validation.steps,
-        "bad_lines": bad.count,
-        "warnings": validation.warnings,
-        "digest": validation.digest,
-    }
+    totals: dict[str, int | str] = {}
+    warned: list[str] = []
+    failure: TraceError | None = None
+    try:
+        validation = Validation(source, bad)
+        found = [finding for _, findings in validation for finding in findings[: _SHOWN + 1]][:_SHOWN]
+        warned = [f"{name}:{finding}" for finding in (found + validation.finish())[:_SHOWN]]
+        totals = {
+            "visits": validation.visits,
+            "steps": validation.steps,
+            "bad_lines": bad.count,
+            "warnings": validation.warnings,
+            "digest": validation.digest,
+        }
+        if on_bad_line == "fail" and bad.count:
+            more = f" (and {bad.count - 1} more bad lines)" if bad.count > 1 else ""
+            failure = TraceError(f"{bad.messages[0]}{more}", problems=bad.messages[1:])
+        elif not validation.visits:
+            failure = TraceError(f"{name}: the trace holds no usable visit: record, import or invent one that does")
+    except TraceError as error:
+        failure = error
     if as_json:
-        print_json({"trace": name, **totals})
-    else:
+        # What ended the reading is not among the bad lines.
+        errors = bad.messages if failure is None or bad.messages else [str(failure)]
+        problems = [{"severity": "error", "message": message} for message in errors]
+        problems += [{"severity": "warning", "message": message} for message in warned]
+        print_json({"trace": name, **totals, "problems": problems})
+    if failure is not None:
+        raise failure
+    if not as_json:
+        tell(bad.messages, bad.count)
+        tell(warned, int(totals["warnings"]))
         counts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in totals.items() if key != "digest")
-        click.echo(f"{name}: {counts}, {validation.digest}")
+        click.echo(f"{name}: {counts}, {totals['digest']}")
 
 
 @trace.command()

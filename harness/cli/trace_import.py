@@ -61,12 +61,12 @@ def import_(
     pauses. What cannot be used is counted by reason. Access logs leave no address and no agent text in the trace; the
     other kinds keep what visitors sent: anonymize.
     """
-    from harness.trace.lines import BadLines
+    from harness.trace.lines import SKIP_THEM, BadLines
     from harness.units import parse_duration_ns
 
     given = {"--format": log_format, "--steps": steps, "--key-file": key_file, "--map": map_file}
     _check_options(kind, given)
-    bad = BadLines(on_bad_line)
+    bad = BadLines(on_bad_line, SKIP_THEM)
     gap_ns = parse_duration_ns(gap)
     if kind == "access-log":
         _import_log(files, output, bad, gap_ns, log_format or "auto", steps or "all", key_file)

@@ -41,7 +41,7 @@ def check_trace(path: str, on_bad_line: OnBadLine, look: Callable[[Visit], None]
             look(read.visit)
     validation.finish()
     if not validation.visits:
-        raise TraceError(f"{path}: the trace has no visit to replay")
+        raise TraceError(f"{path}: the trace has no visit to replay: record, import or invent one that has")
     notes = []
     if bad.count:
         notes.append(f"{bad.count} bad line(s) of the trace left out; the first: {bad.messages[0]}")

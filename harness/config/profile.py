@@ -6,7 +6,6 @@ read is returned, so that one run of the command shows all there is to mend.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -18,6 +17,7 @@ from harness.config.policies import read_policies
 from harness.config.settings import Setting
 from harness.config.table import SETTINGS
 from harness.errors import UsageError
+from harness.toml_file import read_toml
 from harness.visitor.retry import RetryPolicy
 
 _BY_KEY: dict[str, list[Setting]] = {}
@@ -46,7 +46,7 @@ def read_profile(path: str) -> Profile:
     Raises `UsageError` when the file cannot be read or is no TOML; every other finding is in `problems`.
     """
     profile = Profile(path)
-    for table, content in _load(path).items():
+    for table, content in read_toml(path).items():
         if table not in _TABLES:
             profile.problems.append(_unknown(path, table, _TABLES, "table"))
         elif not isinstance(content, dict):
@@ -65,22 +65,12 @@ def read_slo(path: str, problems: list[str]) -> tuple[str, ...]:
 
     Findings are added to `problems`. Raises `UsageError` when the file cannot be read or is no TOML.
     """
-    content = _load(path)
+    content = read_toml(path)
     table = content.get("slo", content)
     if not isinstance(table, dict) or not table:
         problems.append(f'{path}: no conditions: write [slo] and "p99(response_time)" = "< 800ms"')
         return ()
     return _slo(path, table, problems)
-
-
-def _load(path: str) -> dict[str, Any]:
-    try:
-        with Path(path).open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from None
 
 
 def _read_table(profile: Profile, folder: Path, table: str, content: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from harness.engine.endpoint import Address, Endpoint, resolve_endpoint
 from harness.errors import GuardError, UnreachableError
 from harness.units import NS_PER_MS, NS_PER_S
 
-Probe = Callable[[Endpoint, float], None]
+Probe = Callable[[Endpoint, float, float], None]
 
 _EXPIRES_SOON_DAYS = 21
 
@@ -45,7 +45,7 @@ def target_findings(config: RunConfig, probe: Probe) -> list[Finding]:
         findings += [_tls(endpoint, address, limit_s) for address in endpoint.addresses]
     try:
         began_ns = monotonic_ns()
-        probe(endpoint, limit_s)
+        probe(endpoint, limit_s, config.timeout_ns / NS_PER_S)
         findings.append(Finding("reachable", "ok", f"answers HEAD / with HTTP (after {_ms_since(began_ns)})"))
     except UnreachableError as error:
         findings.append(Finding("reachable", "bad", str(error), "check the URL, the port and the way there"))

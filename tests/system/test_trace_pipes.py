@@ -138,7 +138,8 @@ def test_a_name_too_long_for_its_tag(tmp_path: Path, capsys: pytest.CaptureFixtu
     path = tmp_path / "in"
     path.write_text("".join(json.dumps(line) + "\n" for line in [{"harness_trace": 1}, *visits[-2:]]))
     assert run_command(["trace", "merge", str(path), "-o", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == f"harness: error: {path}:3: visit: with m1. before it longer than 80 characters\n"
+    line = f"harness: error: {path}:3: visit: with m1. before it longer than 80 characters"
+    assert capsys.readouterr().err == f"{line}; --on-bad-line skip leaves such lines out\n"
     other = tmp_path / "other"
     for name, some in ((path, visits[:15]), (other, visits[5:21])):
         name.write_text("".join(json.dumps(line) + "\n" for line in [{"harness_trace": 1}, *some]))

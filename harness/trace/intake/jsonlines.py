@@ -23,7 +23,6 @@ Visits come out of it by the same tying as recordings.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
@@ -35,6 +34,7 @@ import msgspec
 import orjson
 
 from harness.errors import TraceError, UsageError
+from harness.toml_file import read_toml
 from harness.trace.intake.exchange import Answer, Exchange, exchange
 from harness.trace.intake.issued import Issued
 from harness.trace.intake.logformat import any_time_ns
@@ -75,12 +75,7 @@ class Mapping(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 def read_mapping(path: str | Path) -> Mapping:
     """The mapping in a TOML file; raises `UsageError` that names file and key."""
-    try:
-        table = tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"--map {path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--map {path}: not TOML: {error}") from error
+    table = read_toml(path, f"--map {path}")
     unknown = sorted(table.keys() - set(Mapping.__struct_fields__))
     if unknown:
         close = get_close_matches(unknown[0], Mapping.__struct_fields__, n=1)

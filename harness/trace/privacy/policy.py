@@ -12,13 +12,13 @@ Every problem of a file is told at once.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
 from harness.errors import UsageError
+from harness.toml_file import read_toml
 from harness.trace.privacy.scrub import Scrubber
 from harness.wire.personal import TREATMENT_NAMES, Treatment
 
@@ -47,13 +47,7 @@ class Policy:
 
 def read_policy(path: str | Path) -> Policy:
     """The policy in a file. Raises `UsageError` with all problems: no TOML, unknown keys, paths or treatments."""
-    try:
-        with Path(path).open("rb") as file:
-            content = tomllib.load(file)
-    except OSError as error:
-        raise UsageError(f"--policy {path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--policy {path}: not TOML: {error}") from error
+    content = read_toml(path, f"--policy {path}")
     problems = list(_problems(content))
     if problems:
         raise UsageError(f"--policy {path}: {problems[0]}", problems[1:])

@@ -36,7 +36,7 @@ def test_nothing_is_sent_to_a_target_that_is_not_allowed(monkeypatch: pytest.Mon
 def test_an_allowed_target_is_probed() -> None:
     """DNS, guard and the probe's word, each a line."""
     asked: list[str] = []
-    findings = target_findings(config("http://127.0.0.1:1"), lambda endpoint, _: asked.append(endpoint.url))
+    findings = target_findings(config("http://127.0.0.1:1"), lambda endpoint, *_: asked.append(endpoint.url))
     assert [(finding.subject, finding.level) for finding in findings] == [
         ("dns", "ok"), ("guard", "ok"), ("reachable", "ok"),
     ]  # fmt: skip
@@ -46,7 +46,7 @@ def test_an_allowed_target_is_probed() -> None:
 def test_a_target_that_does_not_answer_is_bad() -> None:
     """The probe's line is what was observed."""
 
-    def silent(_endpoint: Endpoint, _limit_s: float) -> None:
+    def silent(_endpoint: Endpoint, *_limits_s: float) -> None:
         raise UnreachableError("target cannot be used: connection refused")
 
     *_, finding = target_findings(config("http://127.0.0.1:1"), silent)

@@ -67,8 +67,8 @@ def test_open_trace_gives_header_and_raw_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"t.jsonl: the trace is empty: its first line must be a header"),
-        (b"\n\n", r"t.jsonl: the trace is empty: its first line must be a header"),
+        (b"", r"t.jsonl: the trace is empty: the first line must be like"),
+        (b"\n\n", r"t.jsonl: the trace is empty: the first line must be like"),
         (LINE, r"t.jsonl:1: not a trace header \(Object missing required field `harness_trace`\): the first line must"),
         (b'{"harness_trace":2}', r"t.jsonl:1: not a trace header \(Invalid enum value 2 - at `\$.harness_trace`\)"),
         (b"hello", r"t.jsonl:1: not a trace header \(JSON is malformed"),

@@ -77,7 +77,7 @@ def test_lines_that_are_no_text_are_skipped_and_counted(tmp_path: Path) -> None:
     numbered, bad = read(path, "skip")
     assert numbered == [(1, b"a"), (6, "fé".encode())]
     assert bad.messages == [
-        f"{path}:2: the line holds a NUL byte: not a text file, or damaged",
+        f"{path}:2: the line holds a NUL byte: not a text file, or damaged; see that it is the right one",
         f"{path}:4: the line is longer than 8 MiB",
         f"{path}:5: byte 1 is not UTF-8: save the file as UTF-8",
     ]

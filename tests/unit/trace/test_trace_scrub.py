@@ -252,7 +252,7 @@ def test_policy(tmp_path: Path) -> None:
     ("text", "problems"),
     [
         ("fields = 3", ["fields must be a table: [fields]"]),
-        ("oops", ["not TOML: Expected '=' after a key in a key/value pair (at end of document)"]),
+        ("oops", ["is not TOML: Expected '=' after a key in a key/value pair (at end of document)"]),
         (
             'public = "b"\nkeep = ["a"]',
             ["keep is unknown: a policy has public and [fields]", "public must be an array of texts"],
@@ -275,4 +275,5 @@ def test_wrong_policies(tmp_path: Path, text: str, problems: list[str]) -> None:
     path = policy_file(tmp_path, text)
     with pytest.raises(UsageError) as caught:
         read_policy(path)
-    assert [str(caught.value), *caught.value.problems] == [f"--policy {path}: {problems[0]}", *problems[1:]]
+    first = str(caught.value).removeprefix(f"--policy {path}").removeprefix(":").strip()
+    assert [first, *caught.value.problems] == problems
