@@ -72,7 +72,9 @@ def worker(master: str, workers: int, capacity: float, wait: float, patience: fl
     """Join the run that `harness run --bind` conducts at HOST:PORT (PORT is 5557 unless the run says otherwise).
 
     The run's configuration comes from the master; files that it names must be here under the same paths. Ends with the
-    run. Exit code 0: it played to the end, or left when it was asked to; 5: no master, or none any more.
+    run. Exit code 0: it played to the end, or left when it was asked to; 5: no master, or none any more; what kept it
+    from playing (2: a file or variable that is missing here, 6: a target that this machine must not load, 7: that does
+    not resolve here) is said, and is its exit code.
     """
     host, port = _address(master)
     command = [sys.executable, "-m", "locust", "-f", str(packaged("locustfiles/engagement.py")), "--worker"]
@@ -112,6 +114,7 @@ class _Crew:
         self._children: dict[int, Child] = {}
         self._pending: dict[int, bytes] = {}
         self._joined: set[int] = set()
+        self._refused = int(ExitCode.PASS)
 
     def start(self, name: str, command: list[str], environment: dict[str, str]) -> None:
         """Starts one process; what it tells comes through a pipe."""
@@ -186,9 +189,12 @@ class _Crew:
         elif event["event"] == "fenced":
             stopped = f"{event['open']} open visits were cut off, {event['queued']} not begun"
             self.say(f"the master is silent: {stopped}", who)
+        elif event["event"] == "refused":
+            self._refused = self._refused or int(event["exit_code"])
+            self.say(f"harness: error: {who} cannot play this run: {event['message']}")
 
     def _ending(self, asked: bool) -> int:
-        code = int(ExitCode.PASS)
+        code = self._refused
         for child in self._children.values():
             ended = child.wait(_END_LIMIT_S)
             if ended is None:

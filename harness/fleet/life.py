@@ -158,6 +158,8 @@ class Life:
         self._revoked: list[int] = []
         self._cpu_ns = self._waited_ns = 0
         self._crash: BaseException | None = None
+        # What keeps it from playing at all, and what ends its play.
+        self.refused: HarnessError | None = None
         self._refusal: HarnessError | None = None
         self._refusal_ns = 0
         self._fenced = False
@@ -254,6 +256,7 @@ class Life:
             )
         except HarnessError as error:
             self._send(Trouble(self.incarnation, str(error), int(error.exit_code), ""))
+            self.refused = error
             self._state = "over"
             return
         self.worker, self.run_id = start.worker, config.run_id

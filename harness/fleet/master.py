@@ -424,9 +424,11 @@ class Conductor:
                 self.fail(trouble.message, ExitCode(trouble.exit_code), now_ns, trouble.details)
             return
         self._refused.add(member.process)
+        # What a worker lacks (a file, a variable, a way to the target) is to be mended on its own machine.
+        message = f"{member.worker} on {member.host}: {trouble.message}"
         # A late worker that cannot take part leaves the others alone.
         if member.joined or self.phase in ("gathering", "starting"):
-            self.fail(trouble.message, ExitCode(trouble.exit_code), now_ns, trouble.details)
+            self.fail(message, ExitCode(trouble.exit_code), now_ns, trouble.details)
         self._lose(member, now_ns, trouble.message, over_ns=now_ns)
 
     def _lose(self, member: Member, now_ns: int, reason: str, *, over_ns: int | None = None) -> None:

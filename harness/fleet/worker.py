@@ -36,8 +36,8 @@ class WorkerNode:
     """The harness side of one worker process.
 
     `send` hands a message to the master; `audience` is Locust's side, which hears of attempts or closed seconds; `tell`
-    takes events for whoever started the process: "playing", "over", "fenced". `capacity` is how much this worker takes
-    beside others. `receive` takes the master's messages; `run` is a greenlet's body.
+    takes events for whoever started the process: "playing", "over", "fenced", "refused". `capacity` is how much this
+    worker takes beside others. `receive` takes the master's messages; `run` is a greenlet's body.
     """
 
     def __init__(self, send: Send, audience: Audience, tell: Tell = lambda _event: None, capacity: float = 1.0) -> None:
@@ -97,6 +97,9 @@ class WorkerNode:
             life.close()
             if life.fenced:
                 self._tell({"event": "fenced", "open": visits_open, "queued": queued})
+            elif life.refused is not None:
+                code = int(life.refused.exit_code)
+                self._tell({"event": "refused", "message": str(life.refused), "exit_code": code})
             elif life.run_id:
                 self._tell({"event": "over", "run_id": life.run_id})
             if self._renewal is not None:

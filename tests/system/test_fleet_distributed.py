@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ from tests.system.test_fleet_dns import MOVING, NAME
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("distributed")]
 
-PASS, INTERNAL, INVALID, REFUSED = 0, 1, 5, 6
+PASS, INTERNAL, USAGE, INVALID, REFUSED = 0, 1, 2, 5, 6
 
 # Fills the queue of every worker, as soon as a file says so, far above ZeroMQ's high-water mark of 1,000.
 FLOOD = """
@@ -237,6 +238,26 @@ def test_a_plan_beyond_the_limits_is_refused_before_anything_starts(tmp_path: Pa
     (line,) = finished.error_lines
     assert "plans up to 80/s, limits.max_visits_per_s allows 50/s" in line
     assert not (tmp_path / "run").exists()
+
+
+def test_a_worker_that_lacks_what_the_profile_names_is_told_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header's variable is set for the run and not for a worker of elsewhere: both say so and end with 2."""
+    trace = chained_trace(tmp_path / "trace.jsonl", 10, 10.0)
+    profile = tmp_path / "secret.toml"
+    profile.write_text('[client]\nheaders = {Authorization = "env:FLEET_SECRET"}\n')
+    with oracle() as server:
+        monkeypatch.setenv("FLEET_SECRET", "hunter2")
+        with running(trace, server.url, "--profile", str(profile), scratch=tmp_path, workers=0, expect=1) as fleet:
+            monkeypatch.delenv("FLEET_SECRET")
+            with joining(fleet.port, scratch=tmp_path) as joiner:
+                finished, ended = fleet.command.wait(60), joiner.wait(60)
+        assert server.log().calls == []
+    why = "client.headers.Authorization: the environment variable FLEET_SECRET is not set"
+    assert (finished.exit_code, ended.exit_code) == (USAGE, USAGE), finished.explain() + ended.explain()
+    assert finished.error_lines == [f"harness: error: worker-1 on {socket.gethostname()}: {why}"]
+    assert ended.error_lines == [f"harness: error: worker-1 cannot play this run: {why}"]
 
 
 def test_a_stopped_peer_with_thousands_of_messages_waiting_loses_none_that_matters(tmp_path: Path) -> None:

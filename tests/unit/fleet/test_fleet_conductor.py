@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from socket import gethostname
 
 import pytest
 
@@ -483,11 +484,12 @@ def _is_final(message: FromMaster | FromWorker, process: str) -> bool:
 
 
 def test_trouble_before_the_start_ends_the_run_with_its_line_and_code() -> None:
-    """A target that one worker may not load ends the run before it began, with that worker's words."""
+    """A target that one worker may not load ends the run before it began, with that worker's words and place."""
     fleet = ScriptedFleet(evenly(20, 10), workers=2)
     fleet.refusals["w2"] = GuardError("the address 10.1.2.3 is not allowed")
     fleet.until_finished()
-    assert fleet.conductor.error == ("the address 10.1.2.3 is not allowed", ExitCode.GUARD)
+    line = f"worker-2 on {gethostname()}: the address 10.1.2.3 is not allowed"
+    assert fleet.conductor.error == (line, ExitCode.GUARD)
     assert fleet.conductor.t0_ns == 0
     assert not fleet.diary.begun
 
@@ -513,7 +515,8 @@ def test_a_crash_of_one_worker_ends_the_run_for_all() -> None:
     engine.on_crash(RuntimeError("bad day"))
     fleet.until_finished(limit_s=9)
     fleet.check_books()
-    assert fleet.conductor.error == ("internal error in a worker: RuntimeError('bad day')", ExitCode.INTERNAL)
+    line = f"worker-2 on {gethostname()}: internal error in a worker: RuntimeError('bad day')"
+    assert fleet.conductor.error == (line, ExitCode.INTERNAL)
     (failed,) = [entry for entry in fleet.notes.entries if entry["event"] == "failed"]
     assert "RuntimeError: bad day" in failed["details"]
     assert fleet.conductor.ledger.workers()["worker-1"]["lost"] == 0
