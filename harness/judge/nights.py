@@ -19,13 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from math import ceil
 from random import Random
 from typing import Final, Literal
 
 import msgspec
 
 from harness.config.model import Regression
-from harness.judge.changes import find_changes
+from harness.judge.changes import ORDERS, find_changes
 from harness.judge.check import Check, quantity
 from harness.judge.gate import MIN_NIGHTS, Gate, gate
 from harness.judge.metric import Followed
@@ -36,6 +37,8 @@ ADOPT_AFTER: Final = 7
 SAME_WITHIN: Final = 5
 # The part of a history that is searched for changes.
 SEARCHED: Final = 90
+# The most random orders that a split is held against; below an alpha of one in so many nothing is found.
+MOST_ORDERS: Final = 10_000
 
 State = Literal["open", "accepted", "rejected"]
 
@@ -206,7 +209,10 @@ def new_changes(
     begin = max(cut, len(nights) - SEARCHED)
     taken = [(at, change.worse) for at, change in placed]
     new: list[KnownChange] = []
-    found = find_changes([night.values[metric.text] for night in nights[begin:]], alpha=rules.alpha, rng=rng)
+    values = [night.values[metric.text] for night in nights[begin:]]
+    # A p value is no smaller than one in so many orders: a strict alpha needs more of them to find anything at all.
+    orders = max(ORDERS, min(ceil(1 / rules.alpha), MOST_ORDERS))
+    found = find_changes(values, alpha=rules.alpha, rng=rng, orders=orders)
     # A drift may come in steps that are each too small to count: they are held against the level where it began.
     level = found[0].before if found else 0.0
     for change in found:

@@ -170,3 +170,11 @@ def test_an_availability_counts_in_points() -> None:
     [check] = standing(night(10, 0.993, EVENTUAL), past, metric=EVENTUAL).checks()
     assert not check.ok
     assert check.message == "99.3 %, -0.6 points against 99.9 %, the median of 10 nights"
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.003, 0.0007])
+def test_a_strict_alpha_still_finds_a_plain_step(alpha: float) -> None:
+    """Fifteen nights at 100, fifteen at 120: one change at every alpha, for there are as many orders as it asks for."""
+    past = [*nights(15), *nights(15, level=120.0, start=15)]
+    [change] = new_changes(past, [], P95, Regression(alpha=alpha), Random(1))
+    assert (change.run_id, change.worse) == ("r-15", True)
