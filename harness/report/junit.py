@@ -1,7 +1,7 @@
 """`junit.xml`: each check of the verdict as a test case, for CI systems.
 
-Three kinds of outcome map to three kinds of JUnit: a broken threshold is a `failure`, a broken validity check an
-`error` (the test could not tell), anything else passed.
+Three kinds of outcome map to three kinds of JUnit: a broken threshold is a `failure`, a broken validity check or a
+sample too small for its threshold an `error` (the test could not tell), anything else passed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,19 @@ def render_junit(summary: Mapping[str, Any]) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 
+def _tag(check: Mapping[str, Any]) -> str:
+    return _TAGS.get(check["kind"], "failure") if check.get("enough_data", True) else "error"
+
+
 def _add_suite(root: ElementTree.Element, summary: Mapping[str, Any], kind: str, checks: list[dict[str, Any]]) -> None:
-    tag = _TAGS.get(kind, "failure")
-    failed = sum(1 for check in checks if not check["ok"])
+    broken = [_tag(check) for check in checks if not check["ok"]]
     suite = ElementTree.SubElement(
         root,
         "testsuite",
         name=clean(f"harness.{kind}"),
         tests=str(len(checks)),
-        failures=str(failed if tag == "failure" else 0),
-        errors=str(failed if tag == "error" else 0),
+        failures=str(broken.count("failure")),
+        errors=str(broken.count("error")),
     )
     if "started_at" in summary:
         suite.set("timestamp", clean(summary["started_at"]))
@@ -48,7 +51,7 @@ def _add_suite(root: ElementTree.Element, summary: Mapping[str, Any], kind: str,
             ElementTree.SubElement(case, "system-out").text = text
         else:
             message = clean(check.get("message") or text)
-            ElementTree.SubElement(case, tag, message=message, type=clean(kind)).text = text
+            ElementTree.SubElement(case, _tag(check), message=message, type=clean(kind)).text = text
     properties = ElementTree.Element("properties")
     for key in ("run_id", "seed", "trace_digest"):
         if key in summary:

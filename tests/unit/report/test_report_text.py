@@ -152,6 +152,16 @@ def test_junit_counts_checks_by_kind(summary: dict[str, Any]) -> None:
     assert suites["harness.validity"][2] == "1"
 
 
+def test_junit_calls_too_small_a_sample_an_error(summary: dict[str, Any]) -> None:
+    """A gate without enough data could not tell: an error, like the INVALID run, and no failure of the target."""
+    checks = [{**check, "ok": True} for check in summary["verdict"]["checks"] if check["kind"] == "slo"]
+    checks[0] |= {"ok": False, "enough_data": False, "message": "not enough data"}
+    [suite] = ElementTree.fromstring(render_junit({**summary, "verdict": {"checks": checks}}).encode())
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "1")
+    told = [case.get("name") for case in suite.iter("testcase") if case.find("error") is not None]
+    assert told == [checks[0]["name"]]
+
+
 @pytest.mark.parametrize(
     ("target", "insecure", "said"),
     [("https://x.test", True, True), ("https://x.test", False, False), ("http://x.test", True, False)],
