@@ -261,6 +261,8 @@ def _csv(rows: Sequence[dict[str, Any]], metrics: Sequence[Followed]) -> str:
 def _decide(name: str, runs: Path, decision: Any, reason: str) -> None:
     from harness.store.history import History
 
+    # What a terminal sends need not be text.
+    reason = reason.encode(errors="replace").decode()
     with History.open(runs) as opened:
         whole = opened.decide(name, decision, at=datetime.now(UTC).isoformat(timespec="milliseconds"), reason=reason)
         _tell_notes(opened)

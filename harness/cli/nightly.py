@@ -60,6 +60,7 @@ def nightly(profile: str, runs: Path, reports: Path | None, rerun: bool, **flags
     """
     from harness.cli.verdict import print_result
     from harness.store.files import storage_errors
+    from harness.store.history import History
 
     settled = read_settings({**flags, "profile": profile})
     if settled.values["out_dir"]:
@@ -68,6 +69,8 @@ def nightly(profile: str, runs: Path, reports: Path | None, rerun: bool, **flags
         )
     with storage_errors(runs):
         runs.mkdir(parents=True, exist_ok=True)
+    # A history that cannot be read is told now, not after the run.
+    History.open(runs).close()
     tried = _try(settled, runs)
     if tried.exit_code in _FAILED and rerun:
         click.echo(f"harness: {tried.why}; once more, to confirm", err=True)

@@ -154,3 +154,14 @@ def test_a_wrong_metric_or_a_named_folder_is_refused_before_anything_runs(tmp_pa
     assert finished.exit_code == 2
     assert "a nightly run names its folder itself" in finished.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_damaged_history_is_told_before_anything_runs(tmp_path: Path) -> None:
+    """Half a line in history.jsonl: one line, exit 2, and no run was made for nothing."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "history.jsonl").write_text('{"event":"deci')
+    finished = nightly(profile(tmp_path, service="20ms"), runs, scratch=tmp_path / "scratch")
+    assert (finished.exit_code, len(finished.error_lines)) == (2, 1), finished.explain()
+    assert "history.jsonl, line 1: not a line of a history" in finished.stderr
+    assert [path.name for path in runs.iterdir() if path.is_dir()] == []

@@ -137,3 +137,10 @@ def test_openmetrics_tells_each_night_as_it_stood(runs: Path) -> None:
         found["baseline", "low", p95], found["baseline", "median", p95], found["baseline", "high", p95], strict=True
     )
     assert all(low < centre < high for low, centre, high in bands)
+
+
+def test_a_reason_that_is_no_text_is_kept_as_far_as_it_is(runs: Path) -> None:
+    """A byte that is no UTF-8 in --reason becomes a question mark; the decision stands."""
+    assert run(runs, "accept", "run-001", "--reason", "bad\udcff").stdout == "run-001 accepted\n"
+    [line] = (runs / "history.jsonl").read_text().splitlines()
+    assert json.loads(line)["reason"] == "bad?"
