@@ -44,6 +44,9 @@ _TYPE_NAMES: dict[type, str] = {
     bool: "a boolean",
     type(None): "null",
 }
+# The usual form of an address, told without taking it apart.
+_BYTE = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_DOTTED = re.compile(rf"(?:{_BYTE}\.){{3}}{_BYTE}")
 _NUMBER_KINDS = {"number": "a number", "integer": "an integer", "float": "a number with a fraction (30.0)"}
 
 
@@ -80,6 +83,15 @@ def child(path: str, key: object) -> str:
     return f"{path}.{name}" if path else name
 
 
+def _place_below(path: str, found: list[Problem], begin: int) -> None:
+    """Puts `path` before the places of the findings from `begin` on.
+
+    A walk without findings, the usual one, thus makes no paths.
+    """
+    if path and len(found) > begin:
+        found[begin:] = [problem._replace(path=f"{path}.{problem.path}") for problem in found[begin:]]
+
+
 def has_errors(problems: Sequence[Problem]) -> bool:
     """Whether any finding is an error (warnings aside)."""
     return any(problem.severity == "error" for problem in problems)
@@ -87,6 +99,14 @@ def has_errors(problems: Sequence[Problem]) -> bool:
 
 def _wrong_type(value: object, path: str, wanted: str, found: list[Problem]) -> None:
     found.append(Problem(path, "type", "error", f"is {type_name(value)}, must be {wanted}"))
+
+
+def _parseable(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return "%" not in address
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +172,7 @@ class Address:
         if type(value) is not str:
             _wrong_type(value, path, "a string", found)
             return
-        try:
-            ipaddress.ip_address(value)
-        except ValueError:
-            valid = False
-        else:
-            valid = "%" not in value
-        if not valid:
+        if not _DOTTED.fullmatch(value) and not _parseable(value):
             found.append(Problem(path, "format", "error", "must be an IPv4 or IPv6 address"))
 
 
@@ -235,23 +249,25 @@ class Record:
         if type(value) is not dict:
             _wrong_type(value, path, "an object", found)
             return
-        seen = set(value)
+        fields, begin = self.fields, len(found)
+        others: list[str] = []
         for key, item in value.items():
-            node = self.fields.get(key)
+            node = fields.get(key)
             if node is not None:
-                node.check(item, child(path, key), found)
+                node.check(item, key, found)
             else:
-                seen.add(self._check_other(key, item, path, found))
+                others.append(self._check_other(key, item, found))
         for name in self.required:
-            if name not in seen:
-                found.append(Problem(child(path, name), "required", "error", "is missing"))
+            if name not in value and name not in others:
+                found.append(Problem(name, "required", "error", "is missing"))
         for name in self.expected:
-            if name not in seen:
-                found.append(Problem(child(path, name), "required", "warning", "should be given"))
+            if name not in value and name not in others:
+                found.append(Problem(name, "required", "warning", "should be given"))
+        _place_below(path, found, begin)
 
-    def _check_other(self, key: object, item: object, path: str, found: list[Problem]) -> str:
+    def _check_other(self, key: object, item: object, found: list[Problem]) -> str:
         """Judge a key that is no field; the field that it stands for, or an empty text."""
-        place = child(path, key)
+        place = child("", key)
         if not isinstance(key, str):
             found.append(Problem(place, "type", "error", "the name of a field must be a string"))
         elif key in self.aliases:
