@@ -181,7 +181,7 @@ _JUDGE = (
     Setting(
         "regression.min_effect", number(), "Smallest change that matters, as a ratio.", None, "regression.min_effect"
     ),
-    Setting("regression.alpha", number(0, 1, above=True), "Accepted false alarms.", None, "regression.alpha"),
+    Setting("regression.alpha", number(0.0001, 0.5), "Accepted false alarms.", None, "regression.alpha"),
     Setting("regression.history", count(1), "Accepted runs that make the baseline.", None, "regression.history"),
 )
 
