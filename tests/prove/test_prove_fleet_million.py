@@ -23,6 +23,7 @@ from tests.prove.memory import watch
 from tests.system.harness_run import assert_ledger, failed_checks, get_engagement, start_run
 
 VISITS = int(os.environ.get("PROVE_VISITS", "1000000"))
+EVIDENCE = "fleet-million" if VISITS == 1_000_000 else f"fleet-{VISITS}"
 DEALT = 200_000
 SLOTS = 64
 LIMIT_S = 3_600.0
@@ -73,9 +74,7 @@ def test_a_million_visits_pass_through_a_master_and_two_workers(tmp_path: Path) 
         "failed_checks": sorted(failed_checks(summary)),
         "dealing": dealing(trace),
     }
-    store(
-        "fleet-million", test_a_million_visits_pass_through_a_master_and_two_workers.__doc__ or "", figures, seeds=[1]
-    )
+    store(EVIDENCE, test_a_million_visits_pass_through_a_master_and_two_workers.__doc__ or "", figures, seeds=[1])
     memory.check(master_mb=MASTER_MB, worker_mb=WORKER_MB, growth_mb=10.0)
 
 
